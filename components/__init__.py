@@ -1,0 +1,1 @@
+"""The steps pipelines are made of. Importing this package loads KFP and nothing heavier."""

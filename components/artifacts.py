@@ -1,0 +1,62 @@
+"""The artifact types that flow between steps.
+
+Each is a KFP artifact whose `path` is a folder; docs/formats.md says what lies in it. KFP refuses
+schema titles outside the `system.` namespace at compile time, hence the prefix.
+
+By convention every executor returns a dictionary for its output's `metadata`, which Kubeflow's UI
+and `penstock run` show. Its key `summary` is one line for people.
+"""
+
+from kfp import dsl
+
+
+class Examples(dsl.Artifact):
+    """Rows of data: `Split-<name>/part-*.parquet` and `manifest.json`."""
+
+    schema_title = "system.Examples"
+
+
+class Statistics(dsl.Artifact):
+    """TFDV statistics per split: `Split-<name>/stats.binpb` (`DatasetFeatureStatisticsList`)."""
+
+    schema_title = "system.Statistics"
+
+
+class Schema(dsl.Artifact):
+    """A TensorFlow Metadata schema: `schema.pbtxt`."""
+
+    schema_title = "system.Schema"
+
+
+class Anomalies(dsl.Artifact):
+    """What the data gate found: `Split-<name>/anomalies.pbtxt` and `verdict.json`."""
+
+    schema_title = "system.Anomalies"
+
+
+class TransformGraph(dsl.Artifact):
+    """Fitted preprocessing: `preprocessing.keras` and `transform.json`."""
+
+    schema_title = "system.TransformGraph"
+
+
+class Model(dsl.Model):
+    """A trained model: `serving/` (SavedModel), `model.keras` and `model.json` (provenance)."""
+
+
+class Evaluation(dsl.Artifact):
+    """TFMA's own output and `metrics.json` per slice."""
+
+    schema_title = "system.Evaluation"
+
+
+class Blessing(dsl.Artifact):
+    """The model gate's verdict: `blessing.json` and `blessing.html`, written blessed or not."""
+
+    schema_title = "system.Blessing"
+
+
+class PushedModel(dsl.Artifact):
+    """Where a model went: `pushed.json` (destination, version, content digest)."""
+
+    schema_title = "system.PushedModel"

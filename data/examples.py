@@ -1,0 +1,248 @@
+"""The Examples format: rows as Parquet shards per split, described by `manifest.json`.
+
+docs/formats.md shows the layout. Everything here is columnar; no function loops over rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import PenstockError
+
+if TYPE_CHECKING:
+    import os
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name and Arrow's name for its type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Parquet file of a split: its name, its rows, its size in bytes."""
+
+    file: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says; see docs/formats.md for each field."""
+
+    columns: tuple[Column, ...]
+    schema_digest: str
+    content_digest: str
+    spans: tuple[int, ...]
+    source: dict[str, Any]
+    splits: dict[str, tuple[Shard, ...]]
+
+    def rows(self, split: str) -> int:
+        """Return the number of rows of `split`.
+
+        Raises:
+            PenstockError: There is no such split.
+        """
+        return sum(shard.rows for shard in self.shards(split))
+
+    def shards(self, split: str) -> tuple[Shard, ...]:
+        """Return the shards of `split` in their order.
+
+        Raises:
+            PenstockError: There is no such split.
+        """
+        if split not in self.splits:
+            raise PenstockError(
+                f"There is no split {split!r} in the examples; they have {_names(self.splits)}."
+            )
+        return self.splits[split]
+
+
+def split_folder(split: str) -> str:
+    """Return the folder name of a split, such as `Split-train`."""
+    return f"Split-{split}"
+
+
+def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> None:
+    """Write `manifest` as `manifest.json` into the folder `path`."""
+    content = {
+        "format": FORMAT,
+        "columns": [{"name": c.name, "type": c.type} for c in manifest.columns],
+        "schema_digest": manifest.schema_digest,
+        "content_digest": manifest.content_digest,
+        "spans": list(manifest.spans),
+        "source": manifest.source,
+        "splits": {
+            split: {
+                "rows": manifest.rows(split),
+                "shards": [{"file": s.file, "rows": s.rows, "bytes": s.bytes} for s in shards],
+            }
+            for split, shards in manifest.splits.items()
+        },
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (Path(path) / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Read the manifest of the examples in the folder `path`.
+
+    Raises:
+        PenstockError: There is no manifest there, or it is not one that this version reads.
+    """
+    file = Path(path) / MANIFEST
+    if not file.is_file():
+        raise PenstockError(
+            f"There are no examples at {path}: {MANIFEST} is missing; give the folder that "
+            "example_gen wrote."
+        )
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise PenstockError(
+                f"{file} has format {content['format']}, this version of Penstock reads "
+                f"{FORMAT}; run example_gen again."
+            )
+        return Manifest(
+            columns=tuple(Column(c["name"], c["type"]) for c in content["columns"]),
+            schema_digest=content["schema_digest"],
+            content_digest=content["content_digest"],
+            spans=tuple(content["spans"]),
+            source=content["source"],
+            splits={
+                name: tuple(Shard(s["file"], s["rows"], s["bytes"]) for s in split["shards"])
+                for name, split in content["splits"].items()
+            },
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PenstockError(
+            f"{file} is not a manifest of examples ({type(error).__name__}: {error}); run "
+            "example_gen again."
+        ) from error
+
+
+def shard_paths(path: str | os.PathLike[str], split: str) -> list[Path]:
+    """Return the Parquet files of `split`, in their order.
+
+    Raises:
+        PenstockError: The split is unknown (the sentence names those that exist), or a file that
+            the manifest lists is missing.
+    """
+    folder = Path(path) / split_folder(split)
+    files = [folder / shard.file for shard in read_manifest(path).shards(split)]
+    for file in files:
+        if not file.is_file():
+            raise PenstockError(
+                f"The manifest of {path} lists {file.relative_to(path)}, which is missing; run "
+                "example_gen again."
+            )
+    return files
+
+
+def iter_batches(
+    path: str | os.PathLike[str],
+    split: str,
+    columns: Sequence[str] | None = None,
+    batch_rows: int = 131_072,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of `split` as record batches with one flat array per column.
+
+    Args:
+        path: The examples' folder.
+        split: Which split.
+        columns: Which columns, in this order; all in the manifest's order when None.
+        batch_rows: The most rows in a batch. Batches do not cross shards.
+
+    Raises:
+        PenstockError: The split or a column is unknown, or a shard cannot be read.
+    """
+    names = _known_columns(path, columns)
+    for file in shard_paths(path, split):
+        yield from iter_shard(file, names, batch_rows)
+
+
+def iter_shard(
+    file: str | os.PathLike[str], columns: Sequence[str], batch_rows: int = 131_072
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of one shard as record batches of `columns`, in this order.
+
+    Raises:
+        PenstockError: The file is not readable Parquet.
+    """
+    try:
+        with pq.ParquetFile(file) as reader:
+            for batch in reader.iter_batches(batch_size=batch_rows, columns=list(columns)):
+                # Parquet keeps the file's order, and "a" also selects a column named "a.b".
+                arrays = [batch.column(batch.schema.get_field_index(name)) for name in columns]
+                yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(file, error) from error
+
+
+def read_schema(
+    path: str | os.PathLike[str], split: str, columns: Sequence[str] | None = None
+) -> pa.Schema:
+    """Return the Arrow schema of `split`, of the given columns in this order, or of all.
+
+    Raises:
+        PenstockError: The split or a column is unknown, or a shard is missing or unreadable.
+    """
+    names = _known_columns(path, columns)
+    file = shard_paths(path, split)[0]
+    try:
+        schema = pq.read_schema(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(file, error) from error
+    return pa.schema([pa.field(name, schema.field(name).type) for name in names])
+
+
+def read_table(
+    path: str | os.PathLike[str], split: str, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """Read `split` as one table; of an empty split, a table without rows.
+
+    Args:
+        path: The examples' folder.
+        split: Which split.
+        columns: Which columns, in this order; all in the manifest's order when None.
+
+    Raises:
+        PenstockError: The split or a column is unknown, or a shard cannot be read.
+    """
+    schema = read_schema(path, split, columns)
+    return pa.Table.from_batches(list(iter_batches(path, split, schema.names)), schema=schema)
+
+
+def _known_columns(path: str | os.PathLike[str], columns: Sequence[str] | None) -> list[str]:
+    known = [column.name for column in read_manifest(path).columns]
+    for name in columns or ():
+        if name not in known:
+            raise PenstockError(
+                f"There is no column {name!r} in the examples at {path}; they have {_names(known)}."
+            )
+    return known if columns is None else list(columns)
+
+
+def _names(names: Iterator[str] | Sequence[str] | dict[str, Any]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"
+
+
+def _unreadable(file: str | os.PathLike[str], error: Exception) -> PenstockError:
+    reason = str(error).partition("\n")[0].rstrip(".")
+    return PenstockError(
+        f"The shard {file} cannot be read as Parquet ({reason}); run example_gen again."
+    )

@@ -1,0 +1,205 @@
+"""Batches for training and evaluation: Examples as a `tf.data.Dataset`, columnar all the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import PenstockError
+from .examples import iter_batches, iter_shard, read_manifest, read_schema, shard_paths
+
+if TYPE_CHECKING:
+    import os
+
+    import tensorflow as tf
+
+# A split with at most this many cells is held in memory (4 bytes a number, 8 a string's pointer)
+# and shuffled as a whole; a larger one is shuffled shard group by shard group.
+IN_MEMORY_CELLS = 200_000_000
+
+Chunk = dict[str, np.ndarray[Any, Any]]
+
+
+def tf_dataset(
+    path: str | os.PathLike[str],
+    split: str,
+    columns: Sequence[str],
+    batch_size: int,
+    *,
+    label: str | None = None,
+    shuffle_seed: int | None = None,
+    repeat: bool = False,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Return batches of a split as tensors, sliced from columns without touching single rows.
+
+    Numbers and booleans become float32 with NaN for a missing value, strings become `tf.string`
+    with `""` for a missing value.
+
+    With `shuffle_seed` every epoch has its own order, and the same seed gives the same orders
+    everywhere. A split of up to `IN_MEMORY_CELLS` rows x columns is permuted as a whole. Of a
+    larger one the shards are permuted, and the rows within each group of shards that fits.
+
+    Args:
+        path: The examples' folder.
+        split: Which split.
+        columns: The features to read, without the label.
+        batch_size: Rows per batch, at least 1.
+        label: The column that becomes the second element, float32; none when None.
+        shuffle_seed: Seed of the shuffle; None keeps the order on disk.
+        repeat: Whether to go on after the last row without end.
+        drop_remainder: Whether to drop a last batch that is not full.
+
+    Returns:
+        A dataset of `{name: [batch]}`, or of `({name: [batch]}, [batch])` with a label.
+
+    Raises:
+        PenstockError: The split or a column is unknown, a column is neither number, boolean nor
+            string, the batch size is below 1, or an endless dataset would be without a batch.
+    """
+    import tensorflow as tf
+
+    names = list(dict.fromkeys(columns))
+    wanted = names if label is None or label in names else [*names, label]
+    strings = _string_columns(path, split, wanted, label)
+    rows = read_manifest(path).rows(split)
+    _check_batches(split, rows, batch_size, repeat, drop_remainder)
+
+    shape = [batch_size if drop_remainder else None]
+    specs = {
+        name: tf.TensorSpec(shape, tf.string if name in strings else tf.float32) for name in wanted
+    }
+
+    in_memory = rows * len(wanted) <= IN_MEMORY_CELLS
+    held = [_arrays(list(iter_batches(path, split, wanted)), wanted)] if in_memory else None
+
+    def batches() -> Iterator[Any]:
+        epoch = 0
+        while True:
+            order = None if shuffle_seed is None else np.random.default_rng([shuffle_seed, epoch])
+            chunks = held if held is not None else _groups(path, split, wanted, order)
+            for chunk in _rebatch(chunks, batch_size, order, drop_remainder):
+                if label is None:
+                    yield chunk
+                else:
+                    yield {name: chunk[name] for name in names}, chunk[label]
+            epoch += 1
+            if not repeat:
+                return
+
+    signature: Any = specs
+    if label is not None:
+        signature = ({name: specs[name] for name in names}, specs[label])
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    count = rows // batch_size if drop_remainder else -(-rows // batch_size)
+    cardinality = tf.data.INFINITE_CARDINALITY if repeat else count
+    return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(
+        tf.data.AUTOTUNE
+    )
+
+
+def _string_columns(
+    path: str | os.PathLike[str], split: str, wanted: Sequence[str], label: str | None
+) -> set[str]:
+    """Return which of the columns are strings, after checking that every one can be a tensor."""
+    if not wanted:
+        raise PenstockError("No columns were asked for; name at least one feature or the label.")
+    strings = set()
+    for field in read_schema(path, split, wanted):
+        kind = field.type
+        if pa.types.is_string(kind) or pa.types.is_binary(kind):
+            strings.add(field.name)
+        elif not (
+            pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)
+            or pa.types.is_boolean(kind)
+            or pa.types.is_null(kind)
+        ):
+            raise PenstockError(
+                f"Column {field.name!r} has type {kind}, which does not become one number or "
+                "string per row; leave it out or turn it into one before example_gen."
+            )
+    if label in strings:
+        raise PenstockError(f"The label {label!r} is a string column; a label must be a number.")
+    return strings
+
+
+def _check_batches(
+    split: str, rows: int, batch_size: int, repeat: bool, drop_remainder: bool
+) -> None:
+    if batch_size < 1:
+        raise PenstockError(f"The batch size is {batch_size}; it must be at least 1.")
+    if repeat and rows < (batch_size if drop_remainder else 1):
+        raise PenstockError(
+            f"Split {split!r} has {rows} rows, which make no batch of {batch_size}, so repeating "
+            "it would never end; give more rows or a smaller batch size."
+        )
+
+
+def _groups(
+    path: str | os.PathLike[str],
+    split: str,
+    names: Sequence[str],
+    order: np.random.Generator | None,
+) -> Iterator[Chunk]:
+    """Yield groups of whole shards that fit in memory, the shards in a new order when shuffling."""
+    files = shard_paths(path, split)
+    shards = read_manifest(path).shards(split)
+    places = range(len(files)) if order is None else order.permutation(len(files)).tolist()
+    group: list[pa.RecordBatch] = []
+    cells = 0
+    for place in places:
+        new = shards[place].rows * len(names)
+        if group and cells + new > IN_MEMORY_CELLS:
+            yield _arrays(group, names)
+            group, cells = [], 0
+        group.extend(iter_shard(files[place], names))
+        cells += new
+    yield _arrays(group, names)
+
+
+def _arrays(batches: Sequence[pa.RecordBatch], names: Sequence[str]) -> Chunk:
+    """Return each column as one numpy array: float32, or objects of `bytes`."""
+    return {
+        name: np.concatenate([_array(batch.column(place)) for batch in batches])
+        if batches
+        else np.zeros(0, np.float32)
+        for place, name in enumerate(names)
+    }
+
+
+def _array(column: pa.Array) -> np.ndarray[Any, Any]:
+    if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+        # One Python object per distinct value, not per row.
+        encoded = pc.fill_null(column.cast(pa.binary()), b"").dictionary_encode()
+        values = np.empty(len(encoded.dictionary), object)
+        values[:] = encoded.dictionary.to_pylist()
+        strings: np.ndarray[Any, Any] = values[encoded.indices.to_numpy()]
+        return strings
+    numbers = column.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
+    return np.asarray(numbers, np.float32)
+
+
+def _rebatch(
+    chunks: Iterable[Chunk], batch_size: int, order: np.random.Generator | None, drop: bool
+) -> Iterator[Chunk]:
+    """Yield batches of `batch_size` across chunks, the rows of each chunk shuffled by `order`."""
+    rest: Chunk = {}
+    for chunk in chunks:
+        rows = len(next(iter(chunk.values())))
+        index = np.arange(rows) if order is None else order.permutation(rows)
+        if rest:
+            chunk = {k: np.concatenate([rest[k], v[index]]) for k, v in chunk.items()}
+            rows = len(next(iter(chunk.values())))
+            index = np.arange(rows)
+        full = rows - rows % batch_size
+        for start in range(0, full, batch_size):
+            place = index[start : start + batch_size]
+            yield {name: values[place] for name, values in chunk.items()}
+        rest = {k: v[index[full:]] for k, v in chunk.items()} if full < rows else {}
+    if rest and not drop:
+        yield rest

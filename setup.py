@@ -19,7 +19,10 @@ root = Path(__file__).parent
 setup(
     package_dir={"penstock": "."},
     packages=["penstock"]
-    + [f"penstock.{name}" for name in find_packages(str(root), include=[f"{room}*" for room in ROOMS])],
+    + [
+        f"penstock.{name}"
+        for name in find_packages(str(root), include=[f"{room}*" for room in ROOMS])
+    ],
     package_data={"penstock": ["py.typed", "**/*.pbtxt", "**/*.html", "**/README.md"]},
     cmdclass={"build_py": BuildWithoutSetup},
 )

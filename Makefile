@@ -1,0 +1,54 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup demo test check compile bench lock image clean
+
+export VENV ?= .venv
+BIN := $(VENV)/bin
+# TensorFlow's remarks on CPU features and missing GPUs.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+help: ## Say what can be made.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: ## Make .venv from the lock (PYTHON=, TRAIN= and VENV= override the choice).
+	@requirements/setup.sh
+
+demo: setup ## Train, evaluate, bless and push a model on real flights, and ask it for predictions.
+	@$(BIN)/penstock run penstock.pipelines.flights
+	@$(BIN)/python -m penstock.pipelines.flights.predict
+
+test: setup ## Run the tests (ARGS= for pytest).
+	@$(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+check: setup .make/mypy/penstock ## Lint, check the format, the types and the import rules.
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@MYPYPATH=.make/mypy $(BIN)/mypy --package penstock
+	@$(BIN)/pytest --quiet tests/house/test_imports.py
+
+# The repository root is the package, so mypy finds it through a link of that name.
+.make/mypy/penstock:
+	@mkdir -p $(@D)
+	@ln -sfn ../.. $@
+
+compile: setup ## Compile every shipped pipeline to build/<name>.yaml.
+	@mkdir -p build
+	@for file in pipelines/*/pipeline.py; do \
+	    name=$$(basename "$$(dirname "$$file")"); \
+	    $(BIN)/penstock compile "penstock.pipelines.$$name" -o "build/$$name.yaml"; \
+	done
+
+bench: setup ## Time every step at three sizes and write the table to benchmarks/README.md.
+	@$(BIN)/python benchmarks/run.py
+
+lock: setup ## Resolve the dependencies of both trains anew and write requirements/*.txt.
+	@UV="$(abspath $(BIN)/uv)" requirements/lock.sh
+
+image: ## Build the image of the components with buildah (BASE= for another base image).
+	@images/build.sh
+
+clean: ## Remove everything made here: .venv, build/, caches; your runs stay.
+	@rm -rf $(VENV) build dist .make .mypy_cache .ruff_cache .pytest_cache .hypothesis penstock.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

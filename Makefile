@@ -25,7 +25,7 @@ test: setup ## Run the tests (ARGS= for pytest).
 check: setup .make/mypy/penstock ## Lint, check the format, the types and the import rules.
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@MYPYPATH=.make/mypy $(BIN)/mypy --package penstock
+	@MYPYPATH=.make/mypy $(BIN)/mypy --package penstock | sed 's|^\.make/mypy/penstock/||'
 	@$(BIN)/pytest --quiet tests/house/test_imports.py
 
 # The repository root is the package, so mypy finds it through a link of that name.

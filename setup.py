@@ -6,12 +6,14 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOMS = ("components", "pipelines", "schemas", "data", "orchestration", "cli")
+DATA = ["**/*.pbtxt", "**/*.json", "**/*.html", "**/README.md"]
 
 
 class BuildWithoutSetup(build_py):
     """Keep this file out of the wheel: it lies in the package's own folder."""
 
     def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        """List the modules of a package as (package, name, file), this one left out."""
         return [m for m in super().find_package_modules(package, package_dir) if m[1] != "setup"]
 
 
@@ -23,6 +25,8 @@ setup(
         f"penstock.{name}"
         for name in find_packages(str(root), include=[f"{room}*" for room in ROOMS])
     ],
-    package_data={"penstock": ["py.typed", "**/*.pbtxt", "**/*.html", "**/README.md"]},
+    # By room: a pattern at the root would also take what lies in tests/ or a virtual environment.
+    package_data={"penstock": ["py.typed"]} | {f"penstock.{room}": DATA for room in ROOMS},
+    include_package_data=False,
     cmdclass={"build_py": BuildWithoutSetup},
 )

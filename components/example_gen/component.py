@@ -1,0 +1,53 @@
+from typing import Dict, List, Optional
+
+from kfp import dsl
+
+from ..artifacts import Examples
+from ..image import image
+
+
+@dsl.component(base_image=image("components"), install_kfp_package=False)
+def example_gen(
+    examples: dsl.Output[Examples],
+    pattern: str,
+    source: Optional[dsl.Input[dsl.Dataset]] = None,
+    file_format: str = "auto",
+    splits: Dict[str, float] = {"train": 2.0, "eval": 1.0},  # noqa: B006
+    first_span: Optional[int] = None,
+    last_span: Optional[int] = None,
+    split_columns: Optional[List[str]] = None,
+) -> None:
+    """Read CSV or Parquet files, divide the rows into splits, and write them as Examples.
+
+    A row's split follows from its content alone: the same row falls in the same split in every
+    file, order, span and run. Rows that are equal fall in one split.
+
+    Args:
+        pattern: The files, such as `data/{YYYY}-{MM}-{DD}/*.csv`: wildcards `*`, `?` and `**`, and
+            placeholders `{SPAN}`, `{VERSION}` (both with a width, as in `{SPAN:2}`), or `{YYYY}`,
+            `{MM}` and `{DD}` together.
+        source: A folder that the pattern is relative to.
+        file_format: `csv`, `parquet`, or `auto` to go by the endings.
+        splits: The weight of each split.
+        first_span: The first span to read; the first there is when only last_span is given.
+        last_span: The last span to read. With neither, the latest span is read, and of every
+            span its latest version.
+        split_columns: Divide by these columns only, so that rows that agree in them stay
+            together; by the whole row when not given.
+
+    Returns:
+        examples: Parquet shards per split and their manifest.
+    """
+    from penstock.components.example_gen.executor import generate_examples
+
+    summary = generate_examples(
+        examples.path,
+        pattern,
+        source.path if source else None,
+        file_format,
+        splits,
+        first_span,
+        last_span,
+        split_columns,
+    )
+    examples.metadata.update(summary)

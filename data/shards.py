@@ -1,0 +1,71 @@
+"""Writing a split as Parquet shards of bounded size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .examples import Shard, split_folder
+
+SHARD_ROWS = 262_144
+ROW_GROUP_ROWS = 131_072
+
+
+class ShardWriter:
+    """Writes the rows of one split, in the order given, as `part-*.parquet`.
+
+    A shard holds `SHARD_ROWS` rows, the last one fewer; where the shards begin does not depend on
+    the sizes of the batches. A split without rows gets one shard without rows, which tells the
+    columns. Memory holds one row group.
+    """
+
+    def __init__(self, path: Path, split: str, schema: pa.Schema) -> None:
+        self.folder = path / split_folder(split)
+        self.folder.mkdir()
+        self.schema = schema
+        self.shards: list[Shard] = []
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
+        self._writer: pq.ParquetWriter | None = None
+        self._rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append the rows of `batch`."""
+        start = 0
+        while batch.num_rows - start >= ROW_GROUP_ROWS - self._waiting_rows:
+            taken = ROW_GROUP_ROWS - self._waiting_rows
+            self._waiting.append(batch.slice(start, taken))
+            start += taken
+            self._flush()
+        if start < batch.num_rows:
+            self._waiting.append(batch.slice(start))
+            self._waiting_rows += batch.num_rows - start
+
+    def close(self) -> tuple[Shard, ...]:
+        """Write what is left and return the shards."""
+        if self._waiting or not (self.shards or self._writer):
+            self._flush()
+        self._finish_shard()
+        return tuple(self.shards)
+
+    def _flush(self) -> None:
+        table = pa.Table.from_batches(self._waiting, schema=self.schema)
+        self._waiting, self._waiting_rows = [], 0
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._file(), self.schema, compression="zstd")
+        self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        self._rows += table.num_rows
+        if self._rows >= SHARD_ROWS:
+            self._finish_shard()
+
+    def _finish_shard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            file = self._file()
+            self.shards.append(Shard(file.name, self._rows, file.stat().st_size))
+            self._writer, self._rows = None, 0
+
+    def _file(self) -> Path:
+        return self.folder / f"part-{len(self.shards):05d}.parquet"

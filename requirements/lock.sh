@@ -17,7 +17,9 @@ lock() { # name, train, lowest Python, first Python too new, further arguments o
 [tool.uv]
 environments = ["sys_platform == 'linux' and platform_machine == 'x86_64' and python_full_version < '$too_new'"]
 EOF
-    cat "requirements/$train.metadata" >>"$work/pyproject.toml" 2>/dev/null || true
+    if [ -f "requirements/$train.metadata" ]; then
+        cat "requirements/$train.metadata" >>"$work/pyproject.toml"
+    fi
     (cd "$work" && "$uv" pip compile --quiet --no-python-downloads --universal --python-version "$lowest" \
         --generate-hashes --no-annotate --no-header --constraint "$train.in" --override "$train.override" \
         "$@" pyproject.toml --output-file lock.txt)

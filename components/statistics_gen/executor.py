@@ -18,9 +18,8 @@ from tfx_bsl.arrow import array_util
 from ...data.beam import pipeline_options
 from ...data.examples import Manifest, iter_shard, read_manifest, shard_paths, split_folder
 from ...data.output import new_folder
+from ...data.statistics import STATISTICS
 from ...errors import PenstockError
-
-STATISTICS = "stats.binpb"
 
 
 def generate_statistics(

@@ -5,8 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-ROOMS = ("components", "pipelines", "schemas", "data", "orchestration", "cli")
-DATA = ["**/*.pbtxt", "**/*.json", "**/*.html", "**/README.md"]
+ROOMS = ("components", "pipelines", "schemas", "data", "metadata", "orchestration", "cli")
+DATA = ["**/*.pbtxt", "**/*.json", "**/*.html", "**/*.mako", "**/README.md"]
 
 
 class BuildWithoutSetup(build_py):

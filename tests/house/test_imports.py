@@ -16,7 +16,7 @@ LAYERS = (
     {"penstock.orchestration"},
     {"penstock.pipelines"},
     {"penstock.components"},
-    {"penstock.data", "penstock.schemas"},
+    {"penstock.data", "penstock.metadata", "penstock.schemas"},
     {"penstock.errors"},
 )
 HEAVY = ("tensorflow", "apache_beam", "tensorflow_data_validation", "tensorflow_model_analysis")

@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("cli", "components", "data", "orchestration", "pipelines", "schemas")
+ROOMS = ("cli", "components", "data", "metadata", "orchestration", "pipelines", "schemas")
 SITE = Path(importlib.metadata.distribution("kfp").locate_file(""))
 
 
@@ -66,7 +66,7 @@ def wheel(sdist, tmp_path_factory):
 
 def packaged_files() -> set[str]:
     """Every file of the rooms that is code, a contract, a template or documentation."""
-    kinds = {".py", ".pbtxt", ".json", ".html", ".md"}
+    kinds = {".py", ".pbtxt", ".json", ".html", ".mako", ".md"}
     return {
         f"penstock/{path.relative_to(ROOT)}"
         for room in ROOMS

@@ -4,15 +4,17 @@ from importlib import resources
 
 from kfp import dsl
 
-from ...components.evaluator.component import evaluator
-from ...components.example_gen.component import example_gen
-from ...components.example_validator.component import example_validator
+from ...components import (
+    evaluator,
+    example_gen,
+    example_validator,
+    pusher,
+    schema_gen,
+    statistics_gen,
+    trainer,
+    transform,
+)
 from ...components.image import image
-from ...components.pusher.component import pusher
-from ...components.schema_gen.component import schema_gen
-from ...components.statistics_gen.component import statistics_gen
-from ...components.trainer.component import trainer
-from ...components.transform.component import transform
 from ...schemas import schema_text
 
 MODULE = "penstock.pipelines.flights.model"

@@ -28,6 +28,8 @@ import pyarrow as pa
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 EXACT_IN_FLOAT64 = 1 << 53
+# 2^64 over the golden ratio, SplitMix64's own increment.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ContentSum:
     @staticmethod
     def of(hashes: Hashes) -> ContentSum:
         """Return the sum of rows with these hashes."""
-        second = mix(hashes ^ np.uint64(0x9E3779B97F4A7C15))
+        second = mix(hashes ^ GOLDEN)
         return ContentSum(len(hashes), int(hashes.sum()), int(second.sum()))
 
     def __add__(self, other: ContentSum) -> ContentSum:
@@ -137,4 +139,5 @@ def _list_hashes(array: pa.ListArray) -> Hashes:
         if values.null_count:
             cells[values.is_null().to_numpy(zero_copy_only=False)] = 0
     running = np.concatenate([np.zeros(1, np.uint64), np.cumsum(cells, dtype=np.uint64)])
-    return mix(running[offsets[1:]] - running[offsets[:-1]] + mix(lengths.astype(np.uint64)))
+    contents = running[offsets[1:]] - running[offsets[:-1]]
+    return mix(contents + mix(lengths.astype(np.uint64) ^ GOLDEN))

@@ -1,21 +1,25 @@
 """The steps that pipelines are made of. Importing this package loads KFP and nothing heavier."""
 
-from .evaluator.component import evaluator
-from .example_gen.component import example_gen
-from .example_validator.component import example_validator
-from .pusher.component import pusher
-from .schema_gen.component import schema_gen
-from .statistics_gen.component import statistics_gen
-from .trainer.component import trainer
-from .transform.component import transform
+from kfp import dsl
 
-__all__ = [
-    "evaluator",
-    "example_gen",
-    "example_validator",
-    "pusher",
-    "schema_gen",
-    "statistics_gen",
-    "trainer",
-    "transform",
-]
+# Inside a running step kfp.dsl loads its runtime half alone, and no component is declared.
+if hasattr(dsl, "component"):
+    from .evaluator.component import evaluator
+    from .example_gen.component import example_gen
+    from .example_validator.component import example_validator
+    from .pusher.component import pusher
+    from .schema_gen.component import schema_gen
+    from .statistics_gen.component import statistics_gen
+    from .trainer.component import trainer
+    from .transform.component import transform
+
+    __all__ = [
+        "evaluator",
+        "example_gen",
+        "example_validator",
+        "pusher",
+        "schema_gen",
+        "statistics_gen",
+        "trainer",
+        "transform",
+    ]

@@ -2,14 +2,16 @@ from typing import Optional
 
 from kfp import dsl
 
-from ..artifacts import Schema, Statistics
+from ..artifacts import Schema
 from ..image import image
 
 
 @dsl.component(base_image=image("components"), install_kfp_package=False)
 def schema_gen(
     schema: dsl.Output[Schema],
-    statistics: Optional[dsl.Input[Statistics]] = None,
+    # An optional Input[Statistics] would be a NameError in the step: kfp imports the class of an
+    # artifact for it, but does not look inside Optional.
+    statistics: Optional[dsl.Input[dsl.Artifact]] = None,
     schema_text: str = "",
     infer_split: str = "train",
 ) -> None:

@@ -1,5 +1,6 @@
 """The flights pipeline as Kubeflow gets it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ def compiled(tmp_path_factory) -> str:
     target = tmp_path_factory.mktemp("compiled") / "flights.yaml"
     subprocess.run(
         [
-            sys.executable, "-m", "penstock.cli.main", "compile", "penstock.pipelines.flights",
+            sys.executable, "-m", "penstock", "compile", "penstock.pipelines.flights",
             "-o", str(target),
         ],
         check=True,
@@ -73,7 +74,7 @@ def test_only_a_blessed_model_reaches_the_pusher(spec):
 def test_compiling_twice_gives_the_same_bytes(compiled, tmp_path):
     again = tmp_path / "again.yaml"
     command = ["compile", "penstock.pipelines.flights", "-o", str(again)]
-    subprocess.run([sys.executable, "-m", "penstock.cli.main", *command], check=True)
+    subprocess.run([sys.executable, "-m", "penstock", *command], check=True)
 
     assert again.read_text() == compiled
 
@@ -86,3 +87,18 @@ def test_it_carries_the_reviewed_schema(compiled):
         for task in yaml.safe_load(compiled)["root"]["dag"]["tasks"].values()
         if "schema_text" in task["inputs"].get("parameters", {})
     ]
+
+
+def test_every_step_loads_in_kfps_runtime(spec, tmp_path):
+    """Kubeflow's launcher runs the embedded source with kfp's runtime half alone."""
+    for label, executor in spec.deployment_spec["executors"].items():
+        container = json_format.MessageToDict(executor["container"])
+        source = container["command"][-1]
+        (name,) = container["args"][container["args"].index("--function_to_execute") + 1 :]
+        script = tmp_path / f"{label}.py"
+        script.write_text(f"{source}\nassert callable({name})\n")
+        environment = {**os.environ, "_KFP_RUNTIME": "true"}
+        done = subprocess.run(
+            [sys.executable, str(script)], capture_output=True, text=True, env=environment
+        )
+        assert done.returncode == 0, f"{label}: {done.stderr}"

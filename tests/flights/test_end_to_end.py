@@ -44,7 +44,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     root = tmp_path_factory.mktemp("end-to-end")
-    command = [sys.executable, "-m", "penstock.cli.main", "run", "penstock.pipelines.flights"]
+    command = [sys.executable, "-m", "penstock", "run", "penstock.pipelines.flights"]
     command += ["--root", str(root / "runs")]
     parameters = {
         "rows_per_month": ROWS_PER_MONTH,

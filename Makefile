@@ -41,7 +41,7 @@ compile: setup ## Compile every shipped pipeline to build/<name>.yaml.
 	done
 
 bench: setup ## Time every step at three sizes and write the table to benchmarks/README.md.
-	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/steps.py
 
 lock: setup ## Resolve the dependencies of both trains anew and write requirements/*.txt.
 	@UV="$(abspath $(BIN)/uv)" requirements/lock.sh

@@ -123,8 +123,8 @@ def _explain(file: Path, error: Exception, schema: pa.Schema | None) -> Penstock
         line, row = _find_line(file, lambda row: len(row) not in (0, width))
         have = len(row) if row else int(ragged[2])
         return PenstockError(
-            f"{file}{line} has {have} field{'s'[: have != 1]}, expected {width} as in the first line; mend the "
-            "line, or quote a field that holds a comma."
+            f"{file}{line} has {have} field{'s'[: have != 1]}, expected {width} as in the first "
+            "line; mend the line, or quote a field that holds a comma."
         )
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in message:
         return _not_utf8(file)

@@ -194,4 +194,4 @@ def _summary(verdicts: Mapping[str, SplitVerdict], columns: int) -> str:
             parts.append(f"{count} anomal{'y' if count == 1 else 'ies'} in {split} ({shown})")
     if clean:
         parts.append(f"no anomalies in {', '.join(clean)}")
-    return f"{columns} features, {'; '.join(parts)}"
+    return f"{columns} feature{'s'[: columns != 1]}, {'; '.join(parts)}"

@@ -48,9 +48,10 @@ def generate_schema(
     content = text.encode("utf-8")
     with new_folder(schema_path) as folder:
         (folder / SCHEMA).write_bytes(content)
+    count = len(schema.feature)
     return {
-        "summary": f"{len(schema.feature)} features, {origin}",
-        "features": len(schema.feature),
+        "summary": f"{count} feature{'s'[: count != 1]}, {origin}",
+        "features": count,
         "digest": digest_bytes(content),
     }
 

@@ -78,7 +78,8 @@ def generate_statistics(
             for split, file in files.items()
         }
     counted = ", ".join(f"{split} {number:,}" for split, number in rows.items())
-    return {"summary": f"{len(columns)} columns over the rows of {counted}", "rows": rows}
+    columns_counted = f"{len(columns)} column{'s'[: len(columns) != 1]}"
+    return {"summary": f"{columns_counted} over the rows of {counted}", "rows": rows}
 
 
 def read_list_batches(

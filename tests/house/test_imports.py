@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # From top to bottom; rooms on one level do not know each other.
 LAYERS = (
+    {"penstock.__main__"},
     {"penstock.cli"},
     {"penstock.orchestration"},
     {"penstock.pipelines"},

@@ -232,7 +232,7 @@ def _overwritten(session: Session, artifact: Artifact) -> None:
         update(ArtifactRow)
         .where(
             ArtifactRow.uri == artifact.uri,
-            ArtifactRow.state == ArtifactState.LIVE.value,
+            ArtifactRow.state != ArtifactState.DELETED.value,
             ArtifactRow.digest != artifact.digest,
         )
         .values(state=ArtifactState.DELETED.value, last_update_time_since_epoch=now_ms(session))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # A split with at most this many cells is held in memory (4 bytes a number, 8 a string's pointer)
 # and shuffled as a whole; a larger one is shuffled shard group by shard group.
 IN_MEMORY_CELLS = 200_000_000
+STACK_ROWS = 16_384
 
 Chunk = dict[str, np.ndarray[Any, Any]]
 
@@ -69,37 +71,27 @@ def tf_dataset(
     rows = read_manifest(path).rows(split)
     _check_batches(split, rows, batch_size, repeat, drop_remainder)
 
-    shape = [batch_size if drop_remainder else None]
-    specs = {
+    # Several batches cross from Python to TensorFlow at once, stacked: [batches, batch].
+    shape = [None, batch_size if drop_remainder else None]
+    spec = {
         name: tf.TensorSpec(shape, tf.string if name in strings else tf.float32) for name in wanted
     }
-
     in_memory = rows * len(wanted) <= IN_MEMORY_CELLS
     held = [_arrays(list(iter_batches(path, split, wanted)), wanted)] if in_memory else None
 
-    def batches() -> Iterator[Any]:
-        epoch = 0
-        while True:
+    def stacks() -> Iterator[Chunk]:
+        for epoch in itertools.count() if repeat else range(1):
             order = None if shuffle_seed is None else np.random.default_rng([shuffle_seed, epoch])
             chunks = held if held is not None else _groups(path, split, wanted, order)
-            for chunk in _rebatch(chunks, batch_size, order, drop_remainder):
-                if label is None:
-                    yield chunk
-                else:
-                    yield {name: chunk[name] for name in names}, chunk[label]
-            epoch += 1
-            if not repeat:
-                return
+            yield from _stacked_batches(chunks, batch_size, order, drop_remainder)
 
-    signature: Any = specs
-    if label is not None:
-        signature = ({name: specs[name] for name in names}, specs[label])
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    dataset = tf.data.Dataset.from_generator(stacks, output_signature=spec).unbatch()
     count = rows // batch_size if drop_remainder else -(-rows // batch_size)
     cardinality = tf.data.INFINITE_CARDINALITY if repeat else count
-    return dataset.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(
-        tf.data.AUTOTUNE
-    )
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
+    if label is not None:
+        dataset = dataset.map(lambda batch: ({name: batch[name] for name in names}, batch[label]))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def _string_columns(
@@ -184,10 +176,21 @@ def _array(column: pa.Array) -> np.ndarray[Any, Any]:
     return np.asarray(numbers, np.float32)
 
 
-def _rebatch(
+def _stacked_batches(
     chunks: Iterable[Chunk], batch_size: int, order: np.random.Generator | None, drop: bool
 ) -> Iterator[Chunk]:
-    """Yield batches of `batch_size` across chunks, the rows of each chunk shuffled by `order`."""
+    """Yield batches across chunks, stacked, the rows of each chunk shuffled by `order`.
+
+    Args:
+        chunks: Columns of the same rows, shape `[rows]` each.
+        batch_size: Rows per batch.
+        order: Draws the order of each chunk's rows; None keeps it.
+        drop: Whether to drop a last batch that is not full.
+
+    Yields:
+        Columns of shape `[batches, batch_size]`; last the batch that is not full, `[1, rest]`.
+    """
+    step = max(1, STACK_ROWS // batch_size) * batch_size
     rest: Chunk = {}
     for chunk in chunks:
         rows = len(next(iter(chunk.values())))
@@ -197,9 +200,9 @@ def _rebatch(
             rows = len(next(iter(chunk.values())))
             index = np.arange(rows)
         full = rows - rows % batch_size
-        for start in range(0, full, batch_size):
-            place = index[start : start + batch_size]
+        for start in range(0, full, step):
+            place = index[start : min(start + step, full)].reshape(-1, batch_size)
             yield {name: values[place] for name, values in chunk.items()}
         rest = {k: v[index[full:]] for k, v in chunk.items()} if full < rows else {}
     if rest and not drop:
-        yield rest
+        yield {name: values[np.newaxis] for name, values in rest.items()}

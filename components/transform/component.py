@@ -1,0 +1,39 @@
+from kfp import dsl
+
+from ..artifacts import Examples, Schema, Statistics, TransformGraph
+from ..image import image
+
+
+@dsl.component(base_image=image("components"), install_kfp_package=False)
+def transform(
+    examples: dsl.Input[Examples],
+    statistics: dsl.Input[Statistics],
+    schema: dsl.Input[Schema],
+    transform_graph: dsl.Output[TransformGraph],
+    module: str,
+    train_split: str = "train",
+):
+    """Fit the features that the author's module declares, as one Keras model.
+
+    Training and serving both run this model, so there is no second implementation of the
+    preprocessing. What a statistic determines is taken from the statistics; only the rest is read
+    from the examples.
+
+    Args:
+        examples: The rows; the training split is fitted to.
+        statistics: Their statistics, the training split among them.
+        schema: Says of what type each column is.
+        module: Import path (installed where the step runs), or path of a `.py` file, of the module
+            that defines `FEATURES`.
+        train_split: The split to fit to.
+
+    Returns:
+        transform_graph: The fitted preprocessing: `preprocessing.keras` and `transform.json`.
+    """
+    from penstock.components.transform.executor import fit_transform
+
+    transform_graph.metadata.update(
+        fit_transform(
+            examples.path, statistics.path, schema.path, transform_graph.path, module, train_split
+        )
+    )

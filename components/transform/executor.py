@@ -1,0 +1,93 @@
+"""Fit the author's features and save them as one Keras model."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ...data.digest import digest_path
+from ...data.examples import iter_batches, read_manifest
+from ...data.output import new_folder
+from ...errors import PenstockError
+from ..author import author_attribute, load_author_module, module_source
+from .features import check_features
+from .fit import fit_feature
+from .inputs import check_categories, check_columns, read_schema, read_statistics
+
+
+def fit_transform(
+    examples: str | os.PathLike[str],
+    statistics: str | os.PathLike[str],
+    schema: str | os.PathLike[str],
+    transform_graph: str | os.PathLike[str],
+    module: str,
+    train_split: str = "train",
+) -> dict[str, Any]:
+    """Fit the features that the author's module declares; write a TransformGraph.
+
+    Args:
+        examples: Folder of the Examples.
+        statistics: Folder of their Statistics.
+        schema: Folder of the Schema.
+        transform_graph: Where to write.
+        module: Import path or `.py` file of the module that defines `FEATURES`.
+        train_split: The split to fit to.
+
+    Returns:
+        Metadata: `summary`, `module`, `module_digest`, `train_rows`, `features` (their number),
+        `sources` (how many were fitted from statistics, data, or needed no fitting).
+
+    Raises:
+        PenstockError: The module, a declaration, a column or the data is not as it should be; the
+            sentence says what to do.
+    """
+    manifest = read_manifest(examples)
+    rows = manifest.rows(train_split)
+    if rows == 0:
+        raise PenstockError(
+            f"Split {train_split!r} of the examples has no rows, so there is nothing to fit to; "
+            "look at example_gen's pattern and weights."
+        )
+    author = load_author_module(module)
+    what = "a dictionary of features (penstock.components.transform.features)"
+    features = check_features(author_attribute(author, "FEATURES", what), module_source(author))
+    kinds = check_columns(features, manifest, read_schema(schema))
+    seen = read_statistics(statistics, train_split, rows)
+    check_categories(features, kinds, seen)
+
+    def column(name: str) -> Iterator[pa.Array]:
+        for batch in iter_batches(examples, train_split, [name]):
+            yield batch.column(0)
+
+    states = {
+        name: fit_feature(name, feature, seen.get(feature.columns[0]), column)
+        for name, feature in features.items()
+    }
+    origin = {
+        "module": module,
+        "module_digest": digest_path(module_source(author)),
+        "train_split": train_split,
+        "examples_digest": manifest.content_digest,
+    }
+    # Keras and TensorFlow take seconds to import; bad input should not wait for them.
+    from .graph import write_transform_graph
+    from .preprocessing import build_preprocessing
+
+    with new_folder(transform_graph) as folder:
+        model = build_preprocessing(features, states, kinds)
+        content = write_transform_graph(folder, model, features, states, kinds, origin)
+    sources = dict(sorted(Counter(state.source for state in states.values()).items()))
+    width = sum(feature["width"] for feature in content["features"].values())
+    fitted = ", ".join(f"{count} from {source}" for source, count in sources.items())
+    return {
+        "summary": f"{len(features)} features, {width} wide, fitted {fitted}",
+        "module": module,
+        "module_digest": origin["module_digest"],
+        "train_rows": rows,
+        "features": len(features),
+        "sources": sources,
+    }

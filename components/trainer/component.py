@@ -1,0 +1,63 @@
+from typing import Any, Dict, Optional
+
+from kfp import dsl
+
+from ..artifacts import Examples, Model, Schema, TransformGraph
+from ..image import image
+
+
+@dsl.component(base_image=image("components"), install_kfp_package=False)
+def trainer(
+    examples: dsl.Input[Examples],
+    transform_graph: dsl.Input[TransformGraph],
+    schema: dsl.Input[Schema],
+    model: dsl.Output[Model],
+    metrics: dsl.Output[dsl.Metrics],
+    module: str,
+    label: str,
+    train_steps: int = 1000,
+    batch_size: int = 512,
+    train_split: str = "train",
+    eval_split: str = "eval",
+    seed: int = 0,
+    hyperparameters: Optional[Dict[str, Any]] = None,
+):
+    """Train the author's model and export it with its preprocessing inside.
+
+    Args:
+        examples: The rows.
+        transform_graph: The preprocessing fitted to them; it becomes part of the exported model.
+        schema: The raw columns, which the exported signature is checked against.
+        module: Import path (installed where the step runs), or path of a `.py` file, of the module
+            that defines `run_fn`.
+        label: The label's column, a number or boolean without missing values.
+        train_steps: How many batches to train on.
+        batch_size: Rows per training batch.
+        train_split: The split to learn from.
+        eval_split: The split to report metrics on.
+        seed: Seeds Python, NumPy, Keras and the order of the rows.
+        hyperparameters: The author's own settings, handed to `run_fn`.
+
+    Returns:
+        model: The trained model: `serving/` (SavedModel), `model.keras` and `model.json`.
+        metrics: The last training metrics, and those on the evaluation split.
+    """
+    from penstock.components.trainer.executor import train
+
+    trained = train(
+        examples.path,
+        transform_graph.path,
+        schema.path,
+        model.path,
+        module,
+        label,
+        train_steps,
+        batch_size,
+        train_split,
+        eval_split,
+        seed,
+        hyperparameters,
+    )
+    for name, value in trained["metrics"].items():
+        metrics.log_metric(name, value)
+    model.metadata.update(trained)

@@ -137,5 +137,6 @@ def _check_file(file: Path, create: bool) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PenstockError(
-            f"The metadata store {file} cannot be made: {error.strerror}; choose another place."
+            f"The metadata store {file} cannot be made, as its folder cannot: {error.strerror}; "
+            "choose another place."
         ) from error

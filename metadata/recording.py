@@ -54,7 +54,8 @@ def add_unless_there(session: Session, table: type[Table], **values: Any) -> boo
     dialect = session.get_bind().dialect.name
     insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement: Insert = insert(table).values(**values).on_conflict_do_nothing()
-    return bool(session.connection().execute(statement).rowcount == 1)
+    counted = session.connection().execute(statement, execution_options={"preserve_rowcount": True})
+    return bool(counted.rowcount == 1)
 
 
 def context_id(session: Session, kind: str, name: str) -> int:

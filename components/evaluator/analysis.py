@@ -1,0 +1,128 @@
+"""Metrics by slice, computed by TFMA on Beam and written in TFMA's own format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from tensorflow_model_analysis import constants
+from tensorflow_model_analysis.api import model_eval_lib
+from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
+from tensorflow_model_analysis.slicer import slicer_lib
+
+from ...data.beam import pipeline_options
+from .batched import SlicedBatches, batched_computations
+
+SliceKey = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What TFMA found.
+
+    Attributes:
+        slices: Slice (sorted pairs of column and value; empty for all rows) to metric to value,
+            the slice of all rows first. Only metrics that are one number.
+        errors: Slice to what TFMA says in place of its metrics, such as too few rows.
+        validation: TFMA's verdict on the thresholds.
+    """
+
+    slices: Mapping[SliceKey, Mapping[metric_types.MetricKey, float]]
+    errors: Mapping[SliceKey, str]
+    validation: validation_result_pb2.ValidationResult
+
+
+def analyze(
+    batches: Sequence[pa.RecordBatch],
+    config: config_pb2.EvalConfig,
+    output: str | os.PathLike[str],
+    *,
+    data_location: str = "",
+    beam_pipeline_args: Sequence[str] | None = None,
+) -> Analysis:
+    """Compute what `config` asks for and write it to the folder `output`.
+
+    Where `config` and the columns allow it, TFMA's combiners are fed whole slices of a batch
+    (`batched.py`), else TFMA's evaluator takes rows one at a time. Both give the same numbers.
+
+    Args:
+        batches: Flat columns: label, prediction, and what slices, weights and queries need.
+        config: What `read_eval_config` returned, with `prediction_key` naming the prediction's
+            column.
+        output: An existing folder; `tfma.load_eval_result` reads it afterwards.
+        data_location: Where the rows came from, for people.
+        beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
+
+    Returns:
+        The same in memory.
+    """
+    writers = model_eval_lib.default_writers(
+        str(output),
+        eval_config=config,
+        display_only_data_location=data_location,
+        display_only_data_file_format="parquet",
+    )
+    computations = batched_computations(config, batches)
+    with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
+        if computations is None:
+            rows = [_listed(batch) for batch in batches]
+            extracts = (
+                pipeline
+                | "Batches" >> beam.Create(rows, reshuffle=False)
+                | "Extracts" >> model_eval_lib.BatchedInputsToExtracts()
+            )
+            evaluation = extracts | "Evaluate" >> model_eval_lib.ExtractAndEvaluate(
+                extractors=model_eval_lib.default_extractors(eval_config=config),
+                evaluators=model_eval_lib.default_evaluators(eval_config=config),
+            )
+        else:
+            evaluation = (
+                pipeline
+                | "Batches" >> beam.Create(list(batches), reshuffle=False)
+                | "Evaluate" >> SlicedBatches(config, computations)
+            )
+        _ = evaluation | "Write" >> model_eval_lib.WriteResults(writers=writers)
+    return _read(output)
+
+
+def _listed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Wrap each flat column into lists of one value, or none where it is missing: TFMA's shape."""
+    columns = []
+    for column in batch.columns:
+        if pa.types.is_large_list(column.type):
+            columns.append(column)
+            continue
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int64())
+        present = column.is_valid().cast(pa.int64()).to_numpy(zero_copy_only=False)
+        offsets = pa.array([0, *present.cumsum()], pa.int64())
+        columns.append(pa.LargeListArray.from_arrays(offsets, column.drop_null()))
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _read(output: str | os.PathLike[str]) -> Analysis:
+    slices: dict[SliceKey, dict[metric_types.MetricKey, float]] = {}
+    errors: dict[SliceKey, str] = {}
+    for record in model_eval_lib.load_metrics(str(output)):
+        key = slicer_lib.deserialize_slice_key(record.slice_key)
+        slices[key] = dict(_numbers(record))
+        if constants.ERROR_METRIC_NAME in record.metrics:
+            errors[key] = record.metrics[constants.ERROR_METRIC_NAME].debug_message
+    return Analysis(
+        slices=dict(sorted(slices.items(), key=lambda item: (len(item[0]), str(item[0])))),
+        errors=errors,
+        validation=model_eval_lib.load_validation_result(str(output)),
+    )
+
+
+def _numbers(record: Any) -> Iterator[tuple[metric_types.MetricKey, float]]:
+    for pair in record.metric_keys_and_values:
+        if pair.value.WhichOneof("type") == "double_value":
+            key = metric_types.MetricKey.from_proto(pair.key)
+            if not isinstance(key, (metric_types.PlotKey, metric_types.AttributionsKey)):
+                yield key, pair.value.double_value.value

@@ -3,13 +3,20 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import __version__
 from ..errors import PenstockError
+
+if TYPE_CHECKING:
+    from ..orchestration.run import Stop
+    from .show import Screen
 
 EXIT_CODES = """\b
 Exit codes:
@@ -62,13 +69,7 @@ _params = click.option(
 )
 
 
-@cli.command(
-    help=f"Run a pipeline on this machine.\n\n{TARGET}  path/to/pipeline.yaml       "
-    f"a compiled pipeline\n\n{EXIT_CODES}"
-)
-@click.argument("target")
-@_params
-@click.option(
+_root = click.option(
     "--root",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("penstock-runs"),
@@ -77,6 +78,24 @@ _params = click.option(
     show_default=True,
     help="Where runs and their artifacts lie.",
 )
+_store = click.option(
+    "--store",
+    envvar="PENSTOCK_STORE",
+    show_envvar=True,
+    metavar="PATH|URL",
+    show_default="<root>/metadata.sqlite",
+    help="The metadata store: an SQLite file, or postgresql://user@host/database.",
+)
+
+
+@cli.command(
+    help=f"Run a pipeline on this machine.\n\n{TARGET}  path/to/pipeline.yaml       "
+    f"a compiled pipeline\n\n{EXIT_CODES}"
+)
+@click.argument("target", required=False)
+@_params
+@_root
+@_store
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -85,32 +104,94 @@ _params = click.option(
     help="How many independent steps run side by side.",
 )
 @click.option("--isolate", is_flag=True, help="Give every step a process of its own.")
-def run(target: str, params: tuple[str, ...], root: Path, workers: int, isolate: bool) -> None:
+@click.option("--no-cache", is_flag=True, help="Execute every step, also what ran before.")
+@click.option("--explain-cache", is_flag=True, help="Say why each step was or was not cached.")
+@click.option("--resume", metavar="RUN", help="Continue this run (or `latest`) where it ended.")
+@click.option("--from", "start", metavar="STEP", help="Run this step and all that depends on it.")
+@click.option("--to", "end", metavar="STEP", help="Run this step and all it depends on.")
+@click.option("--only", metavar="STEP", help="Run this step alone.")
+@click.option(
+    "--base",
+    metavar="RUN",
+    default="latest",
+    show_default=True,
+    help="With --from and --only: the run whose artifacts the other steps' are taken from.",
+)
+def run(
+    target: str | None,
+    params: tuple[str, ...],
+    root: Path,
+    store: str | None,
+    workers: int,
+    isolate: bool,
+    no_cache: bool,
+    explain_cache: bool,
+    resume: str | None,
+    start: str | None,
+    end: str | None,
+    only: str | None,
+    base: str,
+) -> None:
     """Run a pipeline on this machine."""
     from ..orchestration import run as runner
     from ..orchestration.parameters import read_parameters
-    from ..orchestration.report import State
+    from ..orchestration.report import RunReport
+    from ..orchestration.selection import select
     from ..orchestration.target import load
     from .show import Screen
 
-    pipeline = load(target)
-    given = read_parameters(pipeline, params)
-    settings = runner.here(runner.Settings(root=root, workers=workers, isolate=isolate))
     stop = runner.Stop()
-    with Screen(pipeline.name) as screen:
 
-        def interrupted(number: int, frame: FrameType | None) -> None:
-            screen.stopping(now=stop())
+    def settings() -> runner.Settings:
+        return runner.Settings(
+            root=root,
+            store=store,
+            workers=workers,
+            isolate=isolate,
+            use_cache=not no_cache,
+            explain=explain_cache,
+            sys_path=runner.author_path(),
+        )
 
-        before = signal.signal(signal.SIGINT, interrupted)
-        try:
-            report = runner.run_pipeline(pipeline, given, settings, screen.step, stop)
-        finally:
-            signal.signal(signal.SIGINT, before)
-    screen.summary(report)
-    if report.state is State.STOPPED:
-        sys.exit(130)
-    sys.exit(0 if report.state is State.SUCCEEDED else 1)
+    if resume:
+        if target or params or start or end or only:
+            raise PenstockError(
+                "--resume continues a run with its own pipeline and parameters; leave out TARGET, "
+                "--param, --from, --to and --only."
+            )
+        with Screen(f"resuming {resume}", explain_cache) as screen, _interruptible(screen, stop):
+            report: RunReport = runner.resume_run(resume, settings(), screen.step, stop)
+    else:
+        if not target:
+            raise PenstockError("Say what to run: TARGET, or --resume RUN.")
+        pipeline = load(target)
+        given = read_parameters(pipeline, params)
+        selection = select(pipeline, start=start, end=end, only=only)
+        with Screen(pipeline.name, explain_cache) as screen, _interruptible(screen, stop):
+            report = runner.run_pipeline(
+                pipeline, given, settings(), screen.step, stop, selection=selection, base=base
+            )
+    where = ["--root", str(root), *(["--store", store] if store else [])]
+    screen.summary(report, where, [] if resume else [str(target), *_repeated(params)])
+    sys.exit({"done": 0, "failed": 1}.get(report.state.value, 130))
+
+
+def _repeated(params: tuple[str, ...]) -> list[str]:
+    return [word for pair in params for word in ("--param", pair)]
+
+
+@contextmanager
+def _interruptible(screen: "Screen", stop: "Stop") -> Iterator[None]:
+    """Let Ctrl-C ask the run to stop instead of breaking into it."""
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        screen.stopping(now=stop())
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @cli.command(

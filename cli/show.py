@@ -1,6 +1,7 @@
 """What a run looks like in the terminal: steps as they go, and a summary at the end."""
 
 import re
+import shlex
 import threading
 import time
 from types import TracebackType
@@ -34,9 +35,11 @@ class Screen:
     Where the output is not a terminal, plain lines alone. Use as a context manager.
     """
 
-    def __init__(self, pipeline: str, console: Console | None = None) -> None:
+    def __init__(self, title: str, explain: bool = False, console: Console | None = None) -> None:
+        """Show a run called `title`; with `explain`, say of each step why it was cached or not."""
         self.console = console or Console(highlight=False, soft_wrap=True)
-        self.pipeline = pipeline
+        self.title = title
+        self.explain = explain
         self._running: dict[str, tuple[float, Spinner]] = {}
         self._lock = threading.Lock()
         self._live: Live | None = None
@@ -49,7 +52,7 @@ class Screen:
             )
 
     def __enter__(self) -> "Screen":
-        self.console.print(f"[bold]{escape(self.pipeline)}[/]")
+        self.console.print(f"[bold]{escape(self.title)}[/]")
         if self._live:
             self._live.start()
         return self
@@ -83,6 +86,9 @@ class Screen:
         with self._lock:
             self._running.pop(step.path, None)
         self.console.print(line(step))
+        if self.explain:
+            for phrase in step.explanation:
+                self.console.print(f"      [dim]{escape(phrase)}[/]")
 
     def stopping(self, now: bool) -> None:
         """Say what Ctrl-C did."""
@@ -93,10 +99,17 @@ class Screen:
         )
         self.console.print(f"[yellow]{what}[/]")
 
-    def summary(self, report: RunReport) -> None:
-        """Show how the run ended: failures first, then metrics, then where things lie."""
+    def summary(self, report: RunReport, where: list[str], target: list[str]) -> None:
+        """Show how the run ended: failures first, then metrics, then where things lie.
+
+        Args:
+            report: The run.
+            where: Options that name its root and store.
+            target: What was run, with its parameters; empty when it was resumed.
+        """
         for failure in report.failures():
-            self._failure(failure)
+            alone = [*target, *where, "--only", failure.path, "--base", report.run_id]
+            self._failure(failure, shlex.join(["penstock", "run", *alone]) if target else "")
         shown = metrics(report)
         if shown:
             table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -114,8 +127,11 @@ class Screen:
         for name, value in sorted(report.outputs.parameters.items()):
             self.console.print(f"  {escape(name)} = {escape(repr(value))}")
         self.console.print(f"Run {report.run_id} lies in {escape(str(report.folder))}")
+        if report.state is not State.SUCCEEDED:
+            again = shlex.join(["penstock", "run", "--resume", report.run_id, *where])
+            self.console.print(f"To go on from there: {escape(again)}")
 
-    def _failure(self, step: StepReport) -> None:
+    def _failure(self, step: StepReport, alone: str) -> None:
         self.console.print()
         self.console.print(f"[bold red]{escape(step.path)} failed[/]: {escape(step.reason)}")
         given = [
@@ -130,6 +146,8 @@ class Screen:
             for text in log_tail(step.log):
                 self.console.print(f"  [dim]│[/] {escape(text)}")
         self.console.print(f"  Log: {escape(str(step.log))}")
+        if alone:
+            self.console.print(f"  Again, alone: {escape(alone)}")
 
 
 GROUPS = re.compile(r"(exit-handler|condition-branches|condition)-\d+/")

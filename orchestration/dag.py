@@ -1,16 +1,15 @@
 """Drives a DAG: what may start, what it is given, and what its end means for the others."""
 
 import asyncio
-import shutil
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
@@ -20,12 +19,14 @@ from .check import not_applied, upstream_tasks
 from .conditions import parse_condition
 from .placeholders import resolve
 from .report import State, StepReport, Watch
+from .selection import Part, Selection
 from .spec import Pipeline, plain, plain_struct
-from .step import LOG, executor_input, python_source, read_outputs
+from .step import LOG
+from .steps import STOPPED, Steps, Work
 from .values import Artifact, Values
-from .workers import StepFailed, Workers
 
 COMPLETED = pb.PipelineTaskSpec.TriggerPolicy.ALL_UPSTREAM_TASKS_COMPLETED
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Driver:
     pipeline: Pipeline
     run_id: str
     folder: Path
-    workers: Workers
+    steps: Steps
     threads: ThreadPoolExecutor
-    isolate: bool
     watch: Watch
     stopping: threading.Event
-    started: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    started: datetime
+    selection: Selection | None = None
 
     async def run(self, given: Values) -> Outcome:
         """Execute the pipeline and return how it ended."""
@@ -95,13 +96,18 @@ class Driver:
         path: str,
     ) -> Outcome:
         title = task.task_info.name or name
+        component = self.pipeline.component(task)
+        is_group = component.WhichOneof("implementation") == "dag"
+        if not is_group and self.selection and self._part(path) is Part.LEAVE:
+            return self._noted(
+                StepReport(path, title, State.NOT_TAKEN, reason=self.selection.reason)
+            )
         if task.trigger_policy.strategy != COMPLETED:
             for upstream, outcome in before.items():
                 if not outcome.state.is_success:
                     return self._left_out(path, title, upstream, outcome)
         if self.stopping.is_set():
-            self.watch(StepReport(path, title, State.STOPPED, reason="The run was stopped."))
-            return Outcome(State.STOPPED)
+            return self._noted(StepReport(path, title, State.STOPPED, reason=STOPPED))
         try:
             given = connect.task_inputs(
                 task,
@@ -113,15 +119,15 @@ class Driver:
             condition = task.trigger_policy.condition
             if condition and not parse_condition(condition).holds(given.parameters):
                 reason = f"its condition {condition} is false"
-                self.watch(StepReport(path, title, State.NOT_TAKEN, reason=reason, inputs=given))
-                return Outcome(State.NOT_TAKEN, reason=reason)
-            component = self.pipeline.component(task)
+                return self._noted(
+                    StepReport(path, title, State.NOT_TAKEN, reason=reason, inputs=given)
+                )
             if task.WhichOneof("iterator") is not None:
                 return await self._loop(task, component, given, path)
             given = connect.with_defaults(component, given, path)
         except PenstockError as error:
-            return self._failed(StepReport(path, title, State.FAILED, reason=str(error)))
-        if component.WhichOneof("implementation") == "dag":
+            return self._noted(StepReport(path, title, State.FAILED, reason=str(error)))
+        if is_group:
             return await self._dag(component, given, f"{path}/")
         return await self._step(task, component, given, path, title)
 
@@ -133,8 +139,11 @@ class Driver:
         state = State.STOPPED if outcome.state is State.STOPPED else State.SKIPPED
         if outcome.state is State.NOT_TAKEN:
             state = State.NOT_TAKEN
-        self.watch(StepReport(path, title, state, reason=reason, cause=outcome.cause))
+        self._noted(StepReport(path, title, state, reason=reason, cause=outcome.cause))
         return Outcome(state, cause=outcome.cause, reason=outcome.reason)
+
+    def _noted(self, step: StepReport) -> Outcome:
+        return self._ended(self.steps.noted(step))
 
     def _failed(self, report: StepReport) -> Outcome:
         self.watch(report)
@@ -155,7 +164,7 @@ class Driver:
                     values = connect.with_defaults(component, values, inside)
                 except PenstockError as error:
                     name = task.task_info.name
-                    return self._failed(StepReport(inside, name, State.FAILED, reason=str(error)))
+                    return self._noted(StepReport(inside, name, State.FAILED, reason=str(error)))
                 return await self._dag(component, values, f"{inside}/")
 
         outcomes = await asyncio.gather(*(iteration(i, item) for i, item in enumerate(items)))
@@ -176,11 +185,7 @@ class Driver:
     ) -> Outcome:
         executor = self.pipeline.executors[component.executor_label]
         started = time.monotonic()
-        if executor.WhichOneof("spec") == "importer":
-            outputs = self._imported(executor.importer, given, title, path)
-            self.watch(StepReport(path, title, State.SUCCEEDED, inputs=given, outputs=outputs))
-            return Outcome(State.SUCCEEDED, outputs)
-        running = StepReport(
+        step = StepReport(
             path,
             title,
             State.RUNNING,
@@ -188,75 +193,49 @@ class Driver:
             log=self.folder / path / LOG,
             notes=not_applied(self.pipeline, component),
         )
-        turn = asyncio.get_running_loop()
-        policy = task.retry_policy
-        wait = policy.backoff_duration.ToTimedelta().total_seconds()
-        longest = policy.backoff_max_duration.ToTimedelta().total_seconds() or float("inf")
+        if self._part(path) is Part.TAKE:
+            return self._ended(await self._in_thread(self.steps.take, step))
+        if executor.WhichOneof("spec") == "importer":
+            outputs = self._imported(executor.importer, given, title, path)
+            step = replace(step, state=State.SUCCEEDED, outputs=outputs, log=None)
+            return self._ended(await self._in_thread(self.steps.imported, step))
+        work = Work(
+            component,
+            executor.container,
+            self._job(title, path),
+            cached=task.caching_options.enable_cache,
+        )
+        while (begun := await self._in_thread(self.steps.begin, step, work)) is None:
+            await self._pause(0.2)
+        if isinstance(begun, StepReport):
+            return self._ended(begun)
         attempt = 0
-        while True:
+        for wait in waits(task.retry_policy):
             attempt += 1
-            done = await turn.run_in_executor(
-                self.threads, self._attempt, running, component, executor.container
-            )
-            if (
-                done.state is not State.FAILED
-                or attempt > policy.max_retry_count
-                or self.stopping.is_set()
-            ):
+            done = await self._in_thread(self.steps.attempt, begun.step, work)
+            if done.state is not State.FAILED or wait is None or self.stopping.is_set():
                 break
-            await self._pause(min(wait, longest))
-            wait *= policy.backoff_factor or 2.0
+            await self._pause(wait)
         done = replace(done, seconds=time.monotonic() - started, attempts=attempt)
-        if done.state is State.FAILED:
-            return self._failed(done)
-        self.watch(done)
-        return Outcome(done.state, done.outputs)
+        return self._ended(await self._in_thread(self.steps.end, begun, done))
+
+    async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, function, *arguments)
+
+    def _ended(self, step: StepReport) -> Outcome:
+        if step.state is State.FAILED:
+            return self._failed(step)
+        self.watch(step)
+        return Outcome(step.state, step.outputs, reason=step.reason)
+
+    def _part(self, path: str) -> Part:
+        return Part.RUN if self.selection is None else self.selection.part(path)
 
     async def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.stopping.is_set():
             await asyncio.sleep(min(left, 0.2))
-
-    def _attempt(
-        self,
-        step: StepReport,
-        component: pb.ComponentSpec,
-        container: pb.PipelineDeploymentConfig.PipelineContainerSpec,
-    ) -> StepReport:
-        if self.stopping.is_set():
-            return replace(step, state=State.STOPPED, reason="The run was stopped.")
-        self.watch(step)
-        folder = self.folder / step.path
-        try:
-            _empty(folder)
-            handed = executor_input(component, step.inputs, folder)
-            job = self._job(step.name, step.path)
-            source = python_source(container)
-            if source is None:  # refused by check_pipeline
-                raise PenstockError(f"{step.path} is not a Python component.")
-            environment = {v.name: resolve(v.value, handed, job) for v in container.env}
-            self.workers.run(
-                {
-                    "source": source.source,
-                    "function": source.function,
-                    "executor_input": handed,
-                    "log": str(folder / LOG),
-                    "environment": environment,
-                },
-                # A library reads its variables once, when it is imported.
-                alone=self.isolate or bool(environment),
-            )
-            outputs = read_outputs(component, handed, step.path)
-        except StepFailed as error:
-            if self.stopping.is_set():
-                return replace(step, state=State.STOPPED, reason="The run was stopped.")
-            return replace(step, state=State.FAILED, reason=str(error), mendable=error.mendable)
-        except PenstockError as error:
-            return replace(step, state=State.FAILED, reason=str(error))
-        except OSError as error:
-            reason = f"{error.filename or folder}: {error.strerror}."
-            return replace(step, state=State.FAILED, reason=reason)
-        return replace(step, state=State.SUCCEEDED, outputs=outputs)
 
     def _imported(
         self,
@@ -316,9 +295,11 @@ def _joined(outcomes: list[Outcome], outputs: Values) -> Outcome:
     return Outcome(State.SUCCEEDED, outputs)
 
 
-def _empty(folder: Path) -> None:
-    if folder.exists():
-        for entry in folder.iterdir():
-            if entry.name != LOG:
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    folder.mkdir(parents=True, exist_ok=True)
+def waits(policy: pb.PipelineTaskSpec.RetryPolicy) -> Iterator[float | None]:
+    """Yield how many seconds to wait after each attempt should it fail; None after the last."""
+    wait = policy.backoff_duration.ToTimedelta().total_seconds()
+    longest = policy.backoff_max_duration.ToTimedelta().total_seconds() or float("inf")
+    for _ in range(policy.max_retry_count):
+        yield min(wait, longest)
+        wait *= policy.backoff_factor or 2.0
+    yield None

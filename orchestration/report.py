@@ -43,6 +43,7 @@ class StepReport:
         outputs: What it produced.
         attempts: How often it was tried.
         notes: What it asked for that does not apply on one machine.
+        explanation: Why it was or was not found in the cache, a phrase each.
     """
 
     path: str
@@ -57,6 +58,7 @@ class StepReport:
     outputs: Values = field(default_factory=Values)
     attempts: int = 1
     notes: tuple[str, ...] = ()
+    explanation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,32 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..data.digest import digest_bytes
 from ..errors import PenstockError
+from ..metadata import values as md
+from ..metadata.store import Store
 from .check import check_pipeline
-from .dag import Driver
+from .dag import Driver, Outcome
+from .ledger import Ledger
 from .parameters import check_parameters
 from .report import RunReport, State, StepReport, Watch
-from .spec import Pipeline
+from .selection import Selection
+from .spec import Pipeline, parse
+from .steps import Steps
 from .values import Values
 from .workers import Workers
+
+COMPILED = "pipeline.yaml"
+ENDS = {
+    State.SUCCEEDED: md.RunState.COMPLETE,
+    State.FAILED: md.RunState.FAILED,
+    State.STOPPED: md.RunState.CANCELED,
+}
 
 
 @dataclass(frozen=True)
@@ -28,15 +41,35 @@ class Settings:
 
     Attributes:
         root: Under which runs lie, as `<root>/<pipeline>/<run id>`.
+        store: The metadata store: a path, or a PostgreSQL URL; `<root>/metadata.sqlite` if None.
         workers: How many steps run side by side at most.
         isolate: Give every step a process of its own.
+        use_cache: Take the outputs of steps that ran before on the same inputs.
+        explain: Say of every step why it was or was not found in the cache.
         sys_path: Folders that steps import the author's modules from.
     """
 
     root: Path
+    store: str | Path | None = None
     workers: int = 1
     isolate: bool = False
+    use_cache: bool = True
+    explain: bool = False
     sys_path: tuple[str, ...] = ()
+
+    def open_store(self, *, create: bool = True) -> Store:
+        """Open the metadata store."""
+        return Store.open(self.store or self.root.absolute() / "metadata.sqlite", create=create)
+
+
+def author_path() -> tuple[str, ...]:
+    """Return the folders on this process's import path that are not the interpreter's own."""
+    own = {sys.prefix, sys.base_prefix}
+    return tuple(
+        str(Path(entry or ".").absolute())
+        for entry in sys.path
+        if not entry.endswith(".zip") and not any(Path(entry).is_relative_to(o) for o in own)
+    )
 
 
 class Stop:
@@ -65,6 +98,9 @@ def run_pipeline(
     settings: Settings,
     watch: Watch = lambda step: None,
     stop: Stop | None = None,
+    *,
+    selection: Selection | None = None,
+    base: str = "latest",
 ) -> RunReport:
     """Execute a compiled pipeline.
 
@@ -77,71 +113,147 @@ def run_pipeline(
         settings: How to run it.
         watch: Called with each step when it starts and when it ends, never twice at once.
         stop: Ends the run early.
+        selection: The part of the pipeline to run.
+        base: The earlier run that the other part is taken from: an id or `latest`.
 
     Returns:
         What happened; a failed step is a state, not an exception.
 
     Raises:
-        PenstockError: The pipeline cannot run here, a parameter does not fit, or the root cannot
-            be written.
+        PenstockError: The pipeline cannot run here, a parameter does not fit, the root cannot be
+            written, or the store cannot be used.
     """
     check_pipeline(pipeline)
     given = check_parameters(pipeline, parameters)
-    stop = stop or Stop()
+    run_id, folder = _new_folder(settings.root, pipeline)
+    with settings.open_store() as store:
+        taken = [] if selection is None else _base(store, pipeline, base)
+        run = store.start_run(
+            run_id,
+            pipeline.name,
+            digest_bytes(pipeline.text.encode()),
+            given,
+            folder,
+            properties={"sys_path": list(settings.sys_path)},
+        )
+        ledger = Ledger(store, run_id, taken=taken)
+        return _drive(pipeline, run, ledger, settings, watch, stop or Stop(), selection)
+
+
+def resume_run(
+    run_id: str,
+    settings: Settings,
+    watch: Watch = lambda step: None,
+    stop: Stop | None = None,
+) -> RunReport:
+    """Continue a run that failed, was stopped or killed.
+
+    The pipeline and parameters are the run's own. Steps that had finished, and whose artifacts are
+    unaltered, are kept; the others run.
+
+    Args:
+        run_id: The run: its id, the beginning of it, or `latest`.
+        settings: How to run it; `root` and `store` say where it is found.
+        watch: See `run_pipeline`.
+        stop: See `run_pipeline`.
+
+    Raises:
+        PenstockError: There is no such run, a living process is at it, or its folder is gone.
+    """
+    with settings.open_store(create=False) as store:
+        found = store.run(run_id)
+        compiled = Path(found.folder) / COMPILED
+        try:
+            text = compiled.read_text()
+        except OSError as error:
+            raise PenstockError(
+                f"Run {found.id} cannot be resumed: {compiled} cannot be read ({error.strerror})."
+            ) from error
+        pipeline = parse(text, str(compiled))
+        check_pipeline(pipeline)
+        ledger = Ledger(store, found.id, kept=store.executions(found.id))
+        run = store.resume_run(found.id)
+        return _drive(pipeline, run, ledger, settings, watch, stop or Stop(), None)
+
+
+def _drive(
+    pipeline: Pipeline,
+    run: md.Run,
+    ledger: Ledger,
+    settings: Settings,
+    watch: Watch,
+    stop: Stop,
+    selection: Selection | None,
+) -> RunReport:
     started = time.monotonic()
-    run_id, folder = _new_run(settings.root, pipeline)
-    steps: list[StepReport] = []
+    ended: list[StepReport] = []
     one_at_a_time = threading.Lock()
 
     def seen(step: StepReport) -> None:
         with one_at_a_time:
             if step.state is not State.RUNNING:
-                steps.append(step)
+                ended.append(step)
             watch(step)
 
-    workers = Workers(list(settings.sys_path))
+    folder = Path(run.folder)
+    # The cache looks for the author's modules as the steps do.
+    import_path = [*settings.sys_path, *run.properties.get("sys_path", ())]
+    sys.path.extend(entry for entry in import_path if entry not in sys.path)
+    workers = Workers(import_path)
     stop.attach(workers)
     threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="step")
+    steps = Steps(
+        folder,
+        workers,
+        ledger,
+        seen,
+        stop.requested,
+        settings.isolate,
+        settings.use_cache,
+        settings.explain,
+    )
+    driver = Driver(
+        pipeline, run.id, folder, steps, threads, seen, stop.requested, run.started, selection
+    )
+    outcome = Outcome(State.STOPPED, reason="The runner ended early.")
     try:
-        driver = Driver(
-            pipeline=pipeline,
-            run_id=run_id,
-            folder=folder,
-            workers=workers,
-            threads=threads,
-            isolate=settings.isolate,
-            watch=seen,
-            stopping=stop.requested,
-        )
-        outcome = asyncio.run(driver.run(Values(given)))
+        outcome = asyncio.run(driver.run(Values(dict(run.parameters))))
     finally:
         workers.close()
         threads.shutdown()
+        ledger.store.finish_run(run.id, ENDS[outcome.state], outcome.reason or None)
     return RunReport(
         pipeline.name,
-        run_id,
+        run.id,
         folder,
         outcome.state,
-        tuple(steps),
+        tuple(ended),
         outcome.outputs,
         time.monotonic() - started,
     )
 
 
-def _new_run(root: Path, pipeline: Pipeline) -> tuple[str, Path]:
+def _base(store: Store, pipeline: Pipeline, base: str) -> list[md.Execution]:
+    if base == "latest":
+        runs = store.runs(pipeline.name, limit=1)
+        if not runs:
+            raise PenstockError(
+                f"{pipeline.name} was never run here, so no step can be taken from an earlier run; "
+                "run it whole first."
+            )
+        return store.executions(runs[0].id)
+    return store.executions(store.run(base).id)
+
+
+def _new_folder(root: Path, pipeline: Pipeline) -> tuple[str, Path]:
     run_id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = root.absolute() / pipeline.name / run_id
     try:
         folder.mkdir(parents=True)
-        (folder / "pipeline.yaml").write_text(pipeline.text)
+        (folder / COMPILED).write_text(pipeline.text)
     except OSError as error:
         raise PenstockError(
             f"The run cannot be written to {folder}: {error.strerror}; choose a writable folder "
             "with --root or PENSTOCK_ROOT."
         ) from error
     return run_id, folder
-
-
-def here(settings: Settings) -> Settings:
-    """Return `settings` with this process's import path for the steps."""
-    return replace(settings, sys_path=tuple(entry for entry in sys.path if entry))

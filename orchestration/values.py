@@ -31,6 +31,8 @@ class Artifact:
         schema_version: The type's version.
         uri: Where it lies; a local path for everything made here.
         metadata: What the step said about it, JSON values.
+        digest: `sha256:<hex>` of what lies there; None when nothing does, or it is remote.
+        id: The metadata store's number; None as long as it does not know it.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Artifact:
     schema_version: str
     uri: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    digest: str | None = None
+    id: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return KFP's RuntimeArtifact as a dictionary."""

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 MODULE = "ephemeral_component"
+# run_step, _execute and KFP's Executor.execute
+FRAMES_OF_OURS = 3
 
 
 def main() -> None:
@@ -89,7 +91,7 @@ def _execute(source: str, function: str, executor_input: dict[str, Any]) -> None
 def _failure(error: BaseException) -> dict[str, Any]:
     from ..errors import PenstockError
 
-    traceback.print_exc()
+    _print_from(error, FRAMES_OF_OURS)
     mendable = isinstance(error, PenstockError)
     if mendable:
         reason = str(error)
@@ -98,6 +100,15 @@ def _failure(error: BaseException) -> dict[str, Any]:
     else:
         reason = "".join(traceback.format_exception_only(error)).strip()
     return {"ok": False, "reason": reason, "mendable": mendable}
+
+
+def _print_from(error: BaseException, frames: int) -> None:
+    """Print a traceback without the frames between the worker and the author's code."""
+    trace = error.__traceback__
+    deep = trace
+    for _ in range(frames):
+        deep = deep and deep.tb_next
+    traceback.print_exception(type(error), error, deep or trace)
 
 
 if __name__ == "__main__":

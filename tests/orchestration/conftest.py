@@ -4,7 +4,7 @@ import pytest
 from kfp.compiler import Compiler
 
 from penstock.orchestration.report import State
-from penstock.orchestration.run import Settings, here, run_pipeline
+from penstock.orchestration.run import Settings, author_path, run_pipeline
 from penstock.orchestration.spec import parse
 
 
@@ -20,27 +20,69 @@ def compiled(tmp_path):
     return compile_pipeline
 
 
+@pytest.fixture(scope="session")
+def shared_root(tmp_path_factory):
+    """One root for all runs that do not look at earlier ones: making a store takes a while."""
+    return tmp_path_factory.mktemp("shared") / "runs"
+
+
 @pytest.fixture
-def execute(compiled, tmp_path):
-    """Compile a pipeline, run the YAML, and return what happened.
+def execute(compiled, shared_root):
+    """Compile a pipeline, run the YAML afresh, and return what happened; see `ran`."""
 
-    Beside the report: each step by its path, and the paths that ran, failed and so on.
-    """
-
-    def run(pipeline, workers=1, isolate=False, watch=lambda step: None, **parameters):
-        settings = here(Settings(root=tmp_path / "runs", workers=workers, isolate=isolate))
-        report = run_pipeline(compiled(pipeline), parameters, settings, watch)
-        return types.SimpleNamespace(
-            report=report,
-            state=report.state,
-            outputs=report.outputs.parameters,
-            by_path={step.path: step for step in report.steps},
-            ran={step.path for step in report.steps if step.state.is_success},
-            failed={step.path for step in report.steps if step.state is State.FAILED},
-            skipped={step.path for step in report.steps if step.state is State.SKIPPED},
-            not_taken={step.path for step in report.steps if step.state is State.NOT_TAKEN},
-            folder=report.folder,
-            steps=lambda name: [step for step in report.steps if step.name == name],
+    def run(pipeline, workers=1, isolate=False, watch=ignore, **parameters):
+        return ran(
+            compiled(pipeline),
+            parameters,
+            Settings(
+                shared_root,
+                workers=workers,
+                isolate=isolate,
+                use_cache=False,
+                sys_path=author_path(),
+            ),
+            watch,
         )
 
     return run
+
+
+@pytest.fixture
+def execute_in(compiled, tmp_path):
+    """The same in a root of the test's own, where runs find each other's outputs."""
+
+    def run(pipeline, options=types.MappingProxyType({}), watch=ignore, **parameters):
+        settings = Settings(tmp_path / "runs", sys_path=author_path(), **options)
+        return ran(compiled(pipeline), parameters, settings, watch)
+
+    return run
+
+
+def ignore(step):
+    """Watch nothing."""
+
+
+def ran(pipeline, parameters, settings, watch=ignore, **options):
+    """Run, and return each step by its path, and the paths that ran, failed and so on."""
+    return outcome(run_pipeline(pipeline, parameters, settings, watch, **options))
+
+
+def outcome(report):
+    def paths(*states):
+        return {step.path for step in report.steps if step.state in states}
+
+    return types.SimpleNamespace(
+        report=report,
+        run_id=report.run_id,
+        folder=report.folder,
+        state=report.state,
+        outputs=report.outputs.parameters,
+        by_path={step.path: step for step in report.steps},
+        ran=paths(State.SUCCEEDED, State.CACHED),
+        cached=paths(State.CACHED),
+        failed=paths(State.FAILED),
+        skipped=paths(State.SKIPPED),
+        not_taken=paths(State.NOT_TAKEN),
+        stopped=paths(State.STOPPED),
+        steps=lambda name: [step for step in report.steps if step.name == name],
+    )

@@ -10,7 +10,7 @@ from kfp.compiler import Compiler
 
 from penstock.errors import PenstockError
 from penstock.orchestration.report import State
-from penstock.orchestration.run import Settings, here, run_pipeline
+from penstock.orchestration.run import Settings, run_pipeline
 from penstock.orchestration.spec import parse
 
 component = dsl.component(base_image="none", install_kfp_package=False)
@@ -171,7 +171,7 @@ def executed(report):
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 @given(block=st.lists(nodes, min_size=1, max_size=5), start=st.integers(0, 99))
-def test_the_runner_agrees_with_the_reference(block, start, tmp_path_factory):
+def test_the_runner_agrees_with_the_reference(block, start, shared_root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("random")
 
     def pipeline(n: int):
@@ -188,11 +188,12 @@ def test_the_runner_agrees_with_the_reference(block, start, tmp_path_factory):
     result = reference(block, [start], expected)
     try:
         report = run_pipeline(
-            compiled, {"n": start}, here(Settings(root=folder / "runs", workers=2))
+            compiled, {"n": start}, Settings(shared_root, workers=2, use_cache=False)
         )
     except PenstockError as error:
         assume("loses such references" not in str(error))
         raise
 
+    assert {step.reason for step in report.failures()} <= {"RuntimeError: this value fails"}
     assert executed(report) == expected
     assert report.state is (State.FAILED if result is None else State.SUCCEEDED)

@@ -40,10 +40,10 @@ def test_latest_span_is_the_highest_number_not_the_last_word(folder):
 
 
 def test_latest_version_is_taken_of_the_latest_span_only(folder):
-    root = folder("1/v9/x.csv", "2/v1/x.csv", "2/v2/x.csv", "2/v2/y.csv")
+    root = folder("1/v99/x.csv", "2/v9/x.csv", "2/v10/x.csv", "2/v10/y.csv")
     assert found("{SPAN}/v{VERSION}/*.csv", root) == [
-        ("2/v2/x.csv", 2, 2),
-        ("2/v2/y.csv", 2, 2),
+        ("2/v10/x.csv", 2, 10),
+        ("2/v10/y.csv", 2, 10),
     ]
 
 

@@ -1,3 +1,6 @@
-"""Penstock: Kubeflow Pipelines components and the gates that let only good data and good models through."""
+"""Penstock: Kubeflow Pipelines components with gates for data and models.
+
+Only good data reaches training, and only good models reach production.
+"""
 
 __version__ = "0.1.0"

@@ -1,6 +1,7 @@
 """One run of the flights pipeline by the command line, held to direct computation."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -287,8 +288,15 @@ def test_a_pushed_model_answers_questions_about_real_flights(run):
         check=True,
     )
 
-    assert done.stdout.count("%") == 3
     assert "March 2013" in done.stdout
+    shown = re.findall(r"(\d+)% +(late|on time) \(([+-]\d+) min\)", done.stdout)
+    assert len(shown) == 3
+    chances = [int(chance) for chance, _, _ in shown]
+    assert chances == sorted(chances)
+    assert all((verdict == "late") == (int(delay) > 15) for _, verdict, delay in shown)
+    least, most = map(int, re.findall(r"(\d+)% of the tenth", done.stdout))
+    assert most > 1.5 * least
+    assert done.stderr == ""
 
 
 def test_without_a_pushed_model_the_prediction_says_what_to_do(tmp_path):

@@ -290,6 +290,7 @@ def test_a_run_fn_may_export_by_itself(given, odd_graph, tmp_path):
         ("returns_a_dictionary", "returned a dict; it must return a Keras model"),
         ("diverges", "Training diverged"),
         ("gives_two_outputs", "gives 2 outputs as a dict; it must give one tensor"),
+        ("answers_at_random", r"does not answer as the trained one does: .* on 64 rows"),
         ("takes_other_inputs", "cannot be called with the transformed features carrier, distance"),
         ("takes_some_features_by_name", "takes a dictionary of distance, and the features are"),
         ("exports_without_examples", "has no signature 'serving_examples'"),

@@ -127,7 +127,7 @@ def run_pipeline(
     given = check_parameters(pipeline, parameters)
     run_id, folder = _new_folder(settings.root, pipeline)
     with settings.open_store() as store:
-        taken = [] if selection is None else _base(store, pipeline, base)
+        taken = _base(store, pipeline, base) if selection and selection.take else []
         run = store.start_run(
             run_id,
             pipeline.name,

@@ -64,10 +64,15 @@ def ignore(step):
 
 def ran(pipeline, parameters, settings, watch=ignore, **options):
     """Run, and return each step by its path, and the paths that ran, failed and so on."""
-    return outcome(run_pipeline(pipeline, parameters, settings, watch, **options))
+    return summed_up(run_pipeline(pipeline, parameters, settings, watch, **options))
 
 
-def outcome(report):
+@pytest.fixture
+def outcome():
+    return summed_up
+
+
+def summed_up(report):
     def paths(*states):
         return {step.path for step in report.steps if step.state in states}
 

@@ -1,8 +1,5 @@
 """When a step is executed again, and when its earlier outputs serve."""
 
-# Components bring their own imports along.
-# ruff: noqa: PTH103, PTH112, PTH118, PTH202, PTH207
-
 import sys
 import threading
 import time

@@ -13,6 +13,9 @@ import click
 
 from .. import __version__
 from ..errors import PenstockError
+from .gc import gc
+from .lineage import lineage
+from .runs import runs
 
 if TYPE_CHECKING:
     from ..orchestration.run import Stop
@@ -57,6 +60,10 @@ def main() -> None:
 @click.version_option(__version__, "--version", message="penstock %(version)s")
 def cli() -> None:
     """Run and compile Kubeflow pipelines built from Penstock's components."""
+
+
+for command in (runs, lineage, gc):
+    cli.add_command(command)
 
 
 _params = click.option(

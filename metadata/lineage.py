@@ -52,7 +52,7 @@ class Lineage:
         origins: The steps it came from, directly or by others; each artifact has one at most.
         uses: The steps that it led to, directly or by others.
         repeated: How many cached steps repeat one of `uses`, and are left out.
-        truncated: There is more than the limit; what is nearest is here.
+        truncated: There is more than the depth or the limit allows; what is nearest is here.
     """
 
     artifact: Artifact
@@ -95,8 +95,8 @@ def lineage(
         uses, repeated = _without_repetitions(
             _steps(session, _consumers(session, down)), frozenset(down)
         )
-        origins = _within(origins, artifact.id, depth, upward=True)
-        uses = _within(uses, artifact.id, depth, upward=False)
+        origins, beyond_origins = _within(origins, artifact.id, depth, upward=True)
+        uses, beyond_uses = _within(uses, artifact.id, depth, upward=False)
         shown = {id for step in (*origins, *uses) for id in (*step.inputs, *step.outputs)}
         known = reading.artifacts(session, sorted(shown | {artifact.id}))
     return Lineage(
@@ -105,7 +105,7 @@ def lineage(
         origins=tuple(origins),
         uses=tuple(uses),
         repeated=repeated,
-        truncated=more_up or more_down,
+        truncated=more_up or more_down or beyond_origins or beyond_uses,
     )
 
 
@@ -229,8 +229,10 @@ def _without_repetitions(steps: list[Step], concerned: frozenset[int]) -> tuple[
     return kept, len(steps) - len(kept)
 
 
-def _within(steps: list[Step], start: int, depth: int | None, *, upward: bool) -> list[Step]:
-    """Return the steps at most `depth` steps away; also without a depth, the nearest first."""
+def _within(
+    steps: list[Step], start: int, depth: int | None, *, upward: bool
+) -> tuple[list[Step], bool]:
+    """Return the steps at most `depth` away, the nearest first, and whether there are more."""
     by_artifact: dict[int, list[Step]] = defaultdict(list)
     for step in steps:
         for artifact_id in step.outputs if upward else step.inputs:
@@ -247,4 +249,4 @@ def _within(steps: list[Step], start: int, depth: int | None, *, upward: bool) -
         ]
         front = [id for id in dict.fromkeys(beyond) if id not in seen]
         seen.update(front)
-    return list(ordered.values())
+    return list(ordered.values()), any(by_artifact[artifact_id] for artifact_id in front)

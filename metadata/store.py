@@ -4,12 +4,11 @@ from .cache import Cache
 from .executions import Executions
 from .found import Found
 from .recording import ArtifactGone
-from .runs import Runs
 
 __all__ = ["ArtifactGone", "Store"]
 
 
-class Store(Runs, Executions, Cache, Found):
+class Store(Found, Executions, Cache):
     """A metadata store. Threads may share it; each process opens its own, by `Store.open`.
 
     Every method is one short transaction: after a kill at any moment, all of it is there or none.

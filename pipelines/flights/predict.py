@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 import pyarrow.compute as pc
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -75,7 +74,8 @@ def main(model: Path, month: int) -> None:
     ranked = sorted(zip(chances, flights, strict=True), key=lambda pair: pair[0])
     table = Table(
         title=f"{version}, asked about {calendar.month_name[month]} 2013",
-        box=box.SIMPLE,
+        box=None,
+        padding=(0, 2, 0, 0),
         title_justify="left",
     )
     for column in ("late?", "flight", "route", "scheduled", "chance", "what happened"):
@@ -90,7 +90,7 @@ def main(model: Path, month: int) -> None:
             f"{calendar.day_abbr[flight['weekday'] - 1]} {flight['day']}, "
             f"{flight['hour']:02d}:{flight['minute']:02d}",
             f"{chance:.0%}",
-            f"{'late' if flight['late'] else 'on time'} ({flight['arr_delay']:+d} min)",
+            f"{'late' if flight['late'] else 'on time'}, {flight['arr_delay']:+d} min",
         )
     Console().print(table)
     tenth = len(ranked) // 10

@@ -289,7 +289,7 @@ def test_a_pushed_model_answers_questions_about_real_flights(run):
     )
 
     assert "March 2013" in done.stdout
-    shown = re.findall(r"(\d+)% +(late|on time) \(([+-]\d+) min\)", done.stdout)
+    shown = re.findall(r"(\d+)% +(late|on time), ([+-]\d+) min", done.stdout)
     assert len(shown) == 3
     chances = [int(chance) for chance, _, _ in shown]
     assert chances == sorted(chances)

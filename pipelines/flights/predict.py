@@ -72,12 +72,8 @@ def main(model: Path, month: int) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     ranked = sorted(zip(chances, flights, strict=True), key=lambda pair: pair[0])
-    table = Table(
-        title=f"{version}, asked about {calendar.month_name[month]} 2013",
-        box=None,
-        padding=(0, 2, 0, 0),
-        title_justify="left",
-    )
+    click.echo(f"{version}, asked about {calendar.month_name[month]} 2013:")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("late?", "flight", "route", "scheduled", "chance", "what happened"):
         table.add_column(column)
     names = ("least likely", "in the middle", "most likely")

@@ -20,8 +20,9 @@ import pyarrow.csv as pacsv
 
 from ..errors import PenstockError
 
-# Types are inferred from a file's first block; memory holds a few blocks at a time.
-BLOCK_BYTES = 16 << 20
+# Types are inferred from a file's first block; memory holds some forty blocks at most,
+# because Arrow reads ahead.
+BLOCK_BYTES = 4 << 20
 
 
 def csv_schema(file: Path) -> pa.Schema:

@@ -1,14 +1,12 @@
 """TFMA's metrics fed with whole slices of a batch instead of one row at a time.
 
 TFMA's evaluator sends every row through Beam once per slice, which is where its time goes. Here a
-batch is split by slice with numpy, and each of TFMA's own combiners is given a slice's rows at once
-where that means the same, or one after the other where it does not. Which is which was read from
-the combiners' code; the tests hold the numbers against TFMA's evaluator.
+batch is split by slice with numpy, and each of TFMA's combiners is given a slice's rows together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,31 +19,9 @@ from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
-Array = np.ndarray[Any, Any]
-Accumulate = Callable[[Any, Any, "Rows"], Any]
+from .combiners import Array, Rows, add_rows
+
 _INPUTS = {constants.LABELS_KEY, constants.PREDICTIONS_KEY, constants.EXAMPLE_WEIGHTS_KEY}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of one slice, each array `[rows, 1]`; weights may be None."""
-
-    labels: Array
-    predictions: Array
-    weights: Array | None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def inputs(self) -> metric_types.StandardMetricInputs:
-        """Return all rows as one input of a combiner."""
-        return _inputs(self.labels, self.predictions, self.weights)
-
-    def one_by_one(self) -> Iterator[metric_types.StandardMetricInputs]:
-        """Yield each row as an input of its own, as TFMA's evaluator does."""
-        weights = [None] * len(self) if self.weights is None else self.weights
-        for label, prediction, weight in zip(self.labels, self.predictions, weights, strict=True):
-            yield _inputs(label, prediction, weight)
 
 
 @dataclass(frozen=True)
@@ -186,7 +162,7 @@ class _CombineRows(beam.CombineFn):
 
     def add_input(self, accumulators: list[Any], rows: Rows) -> list[Any]:
         return [
-            _accumulate(combiner)(combiner, accumulator, rows)
+            add_rows(combiner, accumulator, rows)
             for combiner, accumulator in zip(self._combiners, accumulators, strict=True)
         ]
 
@@ -214,72 +190,6 @@ class _CombineRows(beam.CombineFn):
     def teardown(self) -> None:
         for combiner in self._combiners:
             combiner.teardown()
-
-
-def _accumulate(combiner: Any) -> Accumulate:
-    """Return how `combiner` takes the rows of a slice."""
-    name = type(combiner).__name__
-    if not type(combiner).__module__.startswith("tensorflow_model_analysis."):
-        return _rows_one_by_one
-    if name == "_BinaryConfusionMatrixCombiner" and combiner._example_id_key:
-        return _rows_one_by_one
-    if name == "_CompilableMetricsCombiner" and any(combiner._loss_configs):
-        # A loss reduces a batch to its mean before the weights are applied.
-        return _rows_one_by_one
-    if name == "_ExampleCountCombiner" and not combiner._example_weighted:
-        return _count
-    if name == "_BinaryCrossEntropyCombiner" and not combiner._example_weighted:
-        return _mean_over_rows
-    return _AT_ONCE.get(name, _rows_one_by_one)
-
-
-def _all_rows(combiner: Any, accumulator: Any, rows: Rows) -> Any:
-    return combiner.add_input(accumulator, rows.inputs())
-
-
-def _rows_one_by_one(combiner: Any, accumulator: Any, rows: Rows) -> Any:
-    return combiner.add_inputs(accumulator, rows.one_by_one())
-
-
-def _count(combiner: Any, accumulator: float, rows: Rows) -> Any:
-    return combiner.merge_accumulators(iter([accumulator, float(len(rows))]))
-
-
-def _mean_over_rows(combiner: Any, accumulator: Any, rows: Rows) -> Any:
-    # Of several rows this combiner adds the mean, with weight one.
-    added = combiner.add_input(combiner.create_accumulator(), rows.inputs())
-    added.total_cross_entropy *= len(rows)
-    added.total_example_weights *= len(rows)
-    return combiner.merge_accumulators(iter([accumulator, added]))
-
-
-def _update_keras(combiner: Any, accumulator: Any, rows: Rows) -> Any:
-    if rows.weights is None or not combiner._example_weighted:
-        weights = np.ones((len(rows), 1), np.float32)
-    else:
-        weights = rows.weights
-    for output, name in enumerate(combiner._output_names):
-        for place, metric in enumerate(combiner._metrics[name]):
-            metric.reset_state()
-            metric.update_state(rows.labels, rows.predictions, weights)
-            accumulator.add_weights(output, place, metric.get_weights())
-    return accumulator
-
-
-# These flatten their input into single labels and predictions, so rows at once are rows one by one.
-_AT_ONCE: dict[str, Accumulate] = {
-    "_BinaryConfusionMatrixCombiner": _all_rows,
-    "_CalibrationHistogramCombiner": _all_rows,
-    "_CompilableMetricsCombiner": _update_keras,
-    "_ExampleCountCombiner": _all_rows,
-    "_MeanAbsoluteErrorCombiner": _all_rows,
-    "_MeanAbsolutePercentageErrorCombiner": _all_rows,
-    "_MeanSquaredErrorCombiner": _all_rows,
-    "_MeanSquaredLogarithmicErrorCombiner": _all_rows,
-    "_SquaredPearsonCorrelationCombiner": _all_rows,
-    "_TjurDiscriminationCombiner": _all_rows,
-    "_WeightedLabelsPredictionsExamplesCombiner": _all_rows,
-}
 
 
 def _derive(
@@ -330,10 +240,3 @@ def _slicing_column(batch: pa.RecordBatch, name: str) -> pa.Array:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return column.cast(pa.binary())
     return column
-
-
-def _inputs(labels: Array, predictions: Array, weights: Any) -> metric_types.StandardMetricInputs:
-    inputs = {constants.LABELS_KEY: labels, constants.PREDICTIONS_KEY: predictions}
-    if weights is not None:
-        inputs[constants.EXAMPLE_WEIGHTS_KEY] = weights
-    return metric_types.StandardMetricInputs(inputs)

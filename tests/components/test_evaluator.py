@@ -347,15 +347,18 @@ def scores(rows: int, seed: int) -> pd.DataFrame:
     )
 
 
-@pytest.mark.parametrize("weight", ["", 'example_weight_key: "w"'], ids=["plain", "weighted"])
-def test_slices_at_once_give_the_numbers_of_tfmas_own_evaluator(weight, tmp_path, monkeypatch):
-    config = read_eval_config(EVERYTHING % weight)
-    rows = pa.RecordBatch.from_pandas(scores(400, seed=len(weight)), preserve_index=False)
+@pytest.mark.parametrize("case", ["plain", "weighted", "fractional labels"])
+def test_slices_at_once_give_the_numbers_of_tfmas_own_evaluator(case, tmp_path, monkeypatch):
+    config = read_eval_config(EVERYTHING % ('example_weight_key: "w"' * (case == "weighted")))
+    frame = scores(200, seed=len(case))
+    if case == "fractional labels":
+        frame["label"] = (frame.label * 0.75 + frame.digit * 0.1).round(2)
+    rows = pa.RecordBatch.from_pandas(frame, preserve_index=False)
     (tmp_path / "ours").mkdir()
     (tmp_path / "tfmas").mkdir()
     assert batched.batched_computations(config, [rows]) is not None
 
-    ours = analysis.analyze([rows.slice(0, 150), rows.slice(150)], config, tmp_path / "ours")
+    ours = analysis.analyze([rows.slice(0, 80), rows.slice(80)], config, tmp_path / "ours")
     monkeypatch.setattr(analysis, "batched_computations", lambda config, batches: None)
     tfmas = analysis.analyze([rows], config, tmp_path / "tfmas")
 
@@ -412,10 +415,10 @@ def test_every_row_is_in_each_slice_that_it_matches_once(pairs):
     found = [
         (key, int(row))
         for key, rows in batched.slice_batch(batch, config)
-        for row in rows.predictions
+        for row in rows.predictions.ravel()
     ]
 
-    expected = [((), row) for row in number]
+    expected = [((), row) for row in range(len(pairs))]
     for row, (letter, digit) in enumerate(pairs):
         if letter is not None:
             expected.append(((("letter", letter),), row))

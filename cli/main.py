@@ -111,6 +111,11 @@ _store = click.option(
     help="How many independent steps run side by side.",
 )
 @click.option("--isolate", is_flag=True, help="Give every step a process of its own.")
+@click.option(
+    "--containers",
+    is_flag=True,
+    help="Run every step in its image, Python components too, by podman or docker.",
+)
 @click.option("--no-cache", is_flag=True, help="Execute every step, also what ran before.")
 @click.option("--explain-cache", is_flag=True, help="Say why each step was or was not cached.")
 @click.option("--resume", metavar="RUN", help="Continue this run (or `latest`) where it ended.")
@@ -131,6 +136,7 @@ def run(
     store: str | None,
     workers: int,
     isolate: bool,
+    containers: bool,
     no_cache: bool,
     explain_cache: bool,
     resume: str | None,
@@ -155,6 +161,7 @@ def run(
             store=store,
             workers=workers,
             isolate=isolate,
+            containers=containers,
             use_cache=not no_cache,
             explain=explain_cache,
             sys_path=runner.author_path(),

@@ -9,6 +9,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from ..errors import PenstockError
 from .conditions import parse_condition
+from .containers import engine
 from .inputs import EXPRESSION
 from .placeholders import unknown_placeholders
 from .spec import Pipeline, as_json, plain
@@ -28,17 +29,21 @@ LOST = (
 )
 
 
-def check_pipeline(pipeline: Pipeline) -> None:
+def check_pipeline(pipeline: Pipeline, *, containers: bool = False) -> None:
     """Check the whole pipeline before anything runs.
+
+    Args:
+        pipeline: The pipeline.
+        containers: Python components, too, are to run in their images.
 
     Raises:
         PenstockError: One thing that is not supported, broken or missing here, and where it is.
     """
-    for problem in problems(pipeline):
+    for problem in problems(pipeline, containers):
         raise PenstockError(f"{pipeline.name} cannot run here: {problem}.")
 
 
-def problems(pipeline: Pipeline) -> Iterator[str]:
+def problems(pipeline: Pipeline, containers: bool) -> Iterator[str]:
     """Yield what stands in the way, one phrase each, naming the task."""
     if pipeline.spec.root.WhichOneof("implementation") != "dag":
         yield "its root is not a DAG"
@@ -49,7 +54,7 @@ def problems(pipeline: Pipeline) -> Iterator[str]:
             yield from _dag_problems(pipeline, name, component)
     for name, component in sorted(pipeline.spec.components.items()):
         if component.WhichOneof("implementation") == "executor_label":
-            yield from _executor_problems(pipeline, name, component)
+            yield from _executor_problems(pipeline, name, component, containers)
         elif component.WhichOneof("implementation") is None:
             yield f"component {name} has no implementation"
 
@@ -159,7 +164,9 @@ def _cycle(component: pb.ComponentSpec) -> list[str]:
     return sorted(waiting)
 
 
-def _executor_problems(pipeline: Pipeline, name: str, component: pb.ComponentSpec) -> Iterator[str]:
+def _executor_problems(
+    pipeline: Pipeline, name: str, component: pb.ComponentSpec, containers: bool
+) -> Iterator[str]:
     where = f"component {name}"
     executor = pipeline.executors.get(component.executor_label)
     if executor is None:
@@ -175,7 +182,7 @@ def _executor_problems(pipeline: Pipeline, name: str, component: pb.ComponentSpe
         for placeholder in unknown_placeholders(settings.get("metadata", {})):
             yield f"{where} uses the placeholder {placeholder}"
     elif kind == "container":
-        yield from _container_problems(executor.container, component, where)
+        yield from _container_problems(executor.container, component, where, containers)
     else:
         yield f"{where} is a {kind or 'nothing'}, which runs on Vertex AI only"
 
@@ -184,15 +191,23 @@ def _container_problems(
     container: pb.PipelineDeploymentConfig.PipelineContainerSpec,
     component: pb.ComponentSpec,
     where: str,
+    containers: bool,
 ) -> Iterator[str]:
     if container.HasField("lifecycle"):
         yield f"{where} has a lifecycle hook"
-    source = python_source(container)
-    if source is None:
-        yield f"{where} runs in the image {container.image}, and containers are not run yet"
-        return
-    for placeholder in unknown_placeholders([variable.value for variable in container.env]):
+    texts = [*(variable.value for variable in container.env), container.image]
+    for placeholder in unknown_placeholders([*texts, *container.args]):
         yield f"{where} uses the placeholder {placeholder}"
+    source = python_source(container)
+    if source is None or containers:
+        for placeholder in unknown_placeholders(list(container.command) if not source else []):
+            yield f"{where} uses the placeholder {placeholder}"
+        if engine() is None:
+            yield (
+                f"{where} runs in the image {container.image}, and neither podman nor docker is "
+                "on the PATH"
+            )
+        return
     if not defined_function(source):
         yield f"{where} embeds a source without the function {source.function}"
     for requirement in source.packages:

@@ -44,6 +44,7 @@ class Settings:
         store: The metadata store: a path, or a PostgreSQL URL; `<root>/metadata.sqlite` if None.
         workers: How many steps run side by side at most.
         isolate: Give every step a process of its own.
+        containers: Run every step in its image, Python components too.
         use_cache: Take the outputs of steps that ran before on the same inputs.
         explain: Say of every step why it was or was not found in the cache.
         sys_path: Folders that steps import the author's modules from.
@@ -53,6 +54,7 @@ class Settings:
     store: str | Path | None = None
     workers: int = 1
     isolate: bool = False
+    containers: bool = False
     use_cache: bool = True
     explain: bool = False
     sys_path: tuple[str, ...] = ()
@@ -123,7 +125,7 @@ def run_pipeline(
         PenstockError: The pipeline cannot run here, a parameter does not fit, the root cannot be
             written, or the store cannot be used.
     """
-    check_pipeline(pipeline)
+    check_pipeline(pipeline, containers=settings.containers)
     given = check_parameters(pipeline, parameters)
     run_id, folder = _new_folder(settings.root, pipeline)
     with settings.open_store() as store:
@@ -170,7 +172,7 @@ def resume_run(
                 f"Run {found.id} cannot be resumed: {compiled} cannot be read ({error.strerror})."
             ) from error
         pipeline = parse(text, str(compiled))
-        check_pipeline(pipeline)
+        check_pipeline(pipeline, containers=settings.containers)
         ledger = Ledger(store, found.id, kept=store.executions(found.id))
         run = store.resume_run(found.id)
         return _drive(pipeline, run, ledger, settings, watch, stop or Stop(), None)
@@ -209,6 +211,7 @@ def _drive(
         seen,
         stop.requested,
         settings.isolate,
+        settings.containers,
         settings.use_cache,
         settings.explain,
     )

@@ -1,16 +1,19 @@
 """One step at a time: found among earlier executions, or executed; and recorded either way."""
 
+import secrets
 import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from ..errors import PenstockError
 from ..metadata.values import Claim
 from .cache import NotCacheable, cache_key, content_digest, key_parts
+from .containers import container_request
 from .ledger import Ledger, Sought, Ticket
 from .placeholders import resolve
 from .report import State, StepReport, Watch
@@ -56,6 +59,7 @@ class Steps:
     watch: Watch
     stopping: threading.Event
     isolate: bool = False
+    containers: bool = False
     use_cache: bool = True
     explain: bool = False
 
@@ -105,7 +109,7 @@ class Steps:
         return Begun(step, self.ledger.start(step, sought, claim))
 
     def _sought(self, step: StepReport, work: Work) -> tuple[Sought, tuple[str, ...]]:
-        source = python_source(work.container)
+        source = None if self.containers else python_source(work.container)
         component = source.function if source else work.container.image
         if not (self.use_cache and work.cached):
             why = "caching is off for this step" if self.use_cache else "--no-cache"
@@ -143,21 +147,28 @@ class Steps:
         folder = self.folder / step.path
         _empty(folder)
         handed = executor_input(work.component, step.inputs, folder)
-        environment = {v.name: resolve(v.value, handed, work.job) for v in work.container.env}
+        request: dict[str, Any] = {"log": str(folder / LOG)}
         source = python_source(work.container)
-        if source is None:  # refused by check_pipeline
-            raise PenstockError(f"{step.path} is not a Python component.")
-        self.workers.run(
-            {
-                "source": source.source,
-                "function": source.function,
-                "executor_input": handed,
-                "log": str(folder / LOG),
-                "environment": environment,
-            },
-            # A library reads its variables once, when it is imported.
-            alone=self.isolate or bool(environment),
-        )
+        if source is None or self.containers:
+            request["container"] = container_request(
+                work.container,
+                handed,
+                work.job,
+                root=self.folder.parent.parent,
+                folder=folder,
+                name=f"penstock-{secrets.token_hex(6)}",
+            )
+            self.workers.run(request, alone=False)
+            return read_outputs(work.component, handed, step.path)
+        environment = {v.name: resolve(v.value, handed, work.job) for v in work.container.env}
+        request |= {
+            "source": source.source,
+            "function": source.function,
+            "executor_input": handed,
+            "environment": environment,
+        }
+        # A library reads its variables once, when it is imported.
+        self.workers.run(request, alone=self.isolate or bool(environment))
         return read_outputs(work.component, handed, step.path)
 
     def end(self, begun: Begun, step: StepReport) -> StepReport:

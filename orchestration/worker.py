@@ -12,6 +12,7 @@ import os
 import queue
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import traceback
@@ -22,6 +23,7 @@ from typing import Any
 MODULE = "ephemeral_component"
 # run_step, _execute and KFP's Executor.execute
 FRAMES_OF_OURS = 3
+_containers: list[list[str]] = []
 
 
 def main() -> None:
@@ -40,27 +42,33 @@ def _receive(connection: socket.socket, requests: "queue.SimpleQueue[dict[str, A
     with connection.makefile("rb") as lines:
         for line in lines:
             requests.put(json.loads(line))
-    # The runner is gone or wants this step stopped: threads of TensorFlow would outlive an exit.
+    # The runner is gone or wants this step stopped. A container does not end with its client, and
+    # threads of TensorFlow would outlive an exit.
+    for kill in list(_containers):
+        subprocess.run(kill, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run_step(request: dict[str, Any]) -> dict[str, Any]:
-    """Run one Python component with everything it prints going to its log.
+    """Run one step with everything it prints going to its log.
 
     Args:
-        request: `source`, `function`, `executor_input`, `log` (a path), `sys_path` (folders put in
-            front) and `environment` (variables set for good: such a worker runs one step).
+        request: `log`, a path. For a Python component `source`, `function`, `executor_input`,
+            `sys_path` (folders put in front) and `environment` (variables set for good: such a
+            worker runs one step). For a container `container`, what `container_request` returns.
 
     Returns:
         `{"ok": True}`, or `{"ok": False, "reason": sentence, "mendable": bool}`.
     """
-    for folder in reversed(request["sys_path"]):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    os.environ.update(request["environment"])
     with Path(request["log"]).open("ab", buffering=0) as log:
         _point_output_at(log.fileno())
         try:
+            if "container" in request:
+                return _contain(**request["container"])
+            for folder in reversed(request["sys_path"]):
+                if folder not in sys.path:
+                    sys.path.insert(0, folder)
+            os.environ.update(request["environment"])
             _execute(request["source"], request["function"], request["executor_input"])
         except (Exception, SystemExit) as error:
             return _failure(error)
@@ -86,6 +94,20 @@ def _execute(source: str, function: str, executor_input: dict[str, Any]) -> None
     from kfp.dsl.executor import Executor
 
     Executor(executor_input=executor_input, function_to_execute=getattr(module, function)).execute()
+
+
+def _contain(command: list[str], kill: list[str], image: str) -> dict[str, Any]:
+    _containers.append(kill)
+    code = subprocess.run(command, stdin=subprocess.DEVNULL).returncode
+    _containers.remove(kill)
+    if code == 0:
+        return {"ok": True}
+    reason = f"The container of image {image} ended with exit code {code}."
+    if code in (125, 126, 127):
+        reason += f" {command[0]} uses this code when it cannot start the image's command."
+    if code == 137:
+        reason += " It was killed, perhaps for want of memory."
+    return {"ok": False, "reason": reason, "mendable": False}
 
 
 def _failure(error: BaseException) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Warm worker processes for Python steps."""
 
+import contextlib
 import json
 import os
 import signal
@@ -109,11 +110,13 @@ class _Worker:
             raise PenstockError(f"A worker process cannot be started: {error}.") from error
         finally:
             theirs.close()
+        self.contains = False
         self.connection = ours
         self.lines = ours.makefile("rb")
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send a request and wait for the answer; EOFError when the process ends instead."""
+        self.contains = "container" in request
         try:
             self.connection.sendall(json.dumps(request).encode() + b"\n")
             line = self.lines.readline()
@@ -121,6 +124,7 @@ class _Worker:
             raise EOFError from error
         if not line:
             raise EOFError
+        self.contains = False
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -136,6 +140,11 @@ class _Worker:
 
     def kill(self) -> None:
         """End the process and everything it started."""
+        if self.contains:
+            # It ends its container first, when it sees the connection end.
+            self.connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=20)
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -51,7 +51,9 @@ def key_parts(
     Raises:
         NotCacheable: An input's content is unknown.
     """
-    parts = {"interface": _digest(json_format.MessageToDict(component))}
+    interface = json_format.MessageToDict(component)
+    interface.pop("executorLabel", None)
+    parts = {"interface": _digest(interface)}
     if source is None:
         parts["image"] = container.image
         parts["command"] = _digest([list(container.command), list(container.args)])

@@ -86,6 +86,15 @@ def test_the_same_content_from_another_step_is_a_hit(run):
     assert run(other).cached == {"count"}
 
 
+def test_the_same_step_twice_in_a_pipeline_is_executed_once(run):
+    @dsl.pipeline
+    def twice():
+        first = make(rows=3)
+        make(rows=3).after(first)
+
+    assert run(twice).cached == {"make-2"}
+
+
 def test_other_source_is_a_miss(run):
     run(two_steps)
 

@@ -124,19 +124,20 @@ class Connected:
 
 
 def _check_file(file: Path, create: bool) -> None:
-    if file.is_file():
-        return
-    if file.exists():
-        raise PenstockError(f"The metadata store {file} is not a file; name one that is.")
+    try:
+        if file.is_file():
+            return
+        if file.exists():
+            raise PenstockError(f"The metadata store {file} is not a file; name one that is.")
+        if create:
+            file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PenstockError(
+            f"The metadata store {file} cannot be made or read: {error.strerror}; choose another "
+            "place."
+        ) from error
     if not create:
         raise PenstockError(
             f"There is no metadata store at {file}; run a pipeline first, or say where it is with "
             "--root or --store."
         )
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PenstockError(
-            f"The metadata store {file} cannot be made, as its folder cannot: {error.strerror}; "
-            "choose another place."
-        ) from error

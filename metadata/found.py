@@ -10,7 +10,7 @@ from .models import OUTPUT, ArtifactRow, AssociationRow, EventRow, ExecutionRow,
 from .runs import Runs
 from .values import Artifact, ArtifactState
 
-SHORT_DIGEST = 6  # hex digits that tell artifacts apart, for people
+SHORT_DIGEST = 4  # hex digits that tell artifacts apart, for people
 
 
 class Found(Runs):

@@ -136,7 +136,8 @@ def _find(session: Session, root: Path, keep: Keep) -> Garbage:
             needed.add(_real(row.uri))
         else:
             unneeded.append(reading.artifact_of(row))
-    made_in = {_real(run.folder) for run in (*kept, *dropped)}
+    folders = {_real(run.folder) for run in (*kept, *dropped)}
+    made_in = {folder for folder in folders if root in folder.parents}
     artifacts, outside = [], []
     for artifact in unneeded:
         place = _real(artifact.uri)
@@ -150,14 +151,14 @@ def _find(session: Session, root: Path, keep: Keep) -> Garbage:
             artifacts.append(artifact)
     for run in kept:
         needed.add(_real(run.folder))
-    folders = [
+    removable = [
         Path(run.folder)
         for run in dropped
         if root in _real(run.folder).parents
         and not needed.touch(_real(run.folder))
         and Path(run.folder).is_dir()
     ]
-    return Garbage(tuple(artifacts), tuple(folders), tuple(outside), tuple(kept), tuple(dropped))
+    return Garbage(tuple(artifacts), tuple(removable), tuple(outside), tuple(kept), tuple(dropped))
 
 
 def _divide(runs: list[Run], keep: Keep) -> tuple[list[Run], list[Run]]:

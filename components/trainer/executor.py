@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,9 @@ from ...errors import PenstockError
 from ..author import author_attribute, load_author_module, module_source, where_raised
 from ..transform.inputs import read_schema
 from .provenance import git_commit, hardware, library_versions
+
+if TYPE_CHECKING:
+    from .fn_args import FnArgs
 
 FORMAT = 1
 
@@ -108,25 +111,10 @@ def train(
         provenance = {
             "format": FORMAT,
             "module": module,
-            "module_digest": digest_path(module_source(author)),
-            "git": git_commit(module_source(author)),
-            "label": label,
-            "train_steps": train_steps,
+            **_provenance(args, manifest, author),
             "steps": steps,
-            "batch_size": batch_size,
-            "seed": seed,
-            "hyperparameters": dict(args.hyperparameters),
             "metrics": metrics,
-            "examples": {
-                "spans": list(manifest.spans),
-                "content_digest": manifest.content_digest,
-                "schema_digest": manifest.schema_digest,
-                "train": {"split": train_split, "rows": manifest.rows(train_split)},
-                "eval": {"split": eval_split, "rows": manifest.rows(eval_split)},
-            },
             "transform_graph_digest": digest_path(transform_graph),
-            "libraries": library_versions(),
-            "hardware": hardware(),
             "started": _utc(started),
             "finished": _utc(time.time()),
         }
@@ -144,7 +132,29 @@ def train(
     }
 
 
-def _run(run_fn: Any, args: Any, author: ModuleType) -> Any:
+def _provenance(args: FnArgs, manifest: Manifest, author: ModuleType) -> dict[str, Any]:
+    file = module_source(author)
+    return {
+        "module_digest": digest_path(file),
+        "git": git_commit(file),
+        "label": args.label,
+        "train_steps": args.train_steps,
+        "batch_size": args.batch_size,
+        "seed": args.seed,
+        "hyperparameters": dict(args.hyperparameters),
+        "examples": {
+            "spans": list(manifest.spans),
+            "content_digest": manifest.content_digest,
+            "schema_digest": manifest.schema_digest,
+            "train": {"split": args.train_split, "rows": args.train_rows},
+            "eval": {"split": args.eval_split, "rows": args.eval_rows},
+        },
+        "libraries": library_versions(),
+        "hardware": hardware(),
+    }
+
+
+def _run(run_fn: Any, args: FnArgs, author: ModuleType) -> Any:
     try:
         return run_fn(args)
     except PenstockError:
@@ -157,7 +167,7 @@ def _run(run_fn: Any, args: Any, author: ModuleType) -> Any:
         ) from error
 
 
-def _finish(result: Any, args: Any, author: ModuleType) -> tuple[dict[str, float], int | None]:
+def _finish(result: Any, args: FnArgs, author: ModuleType) -> tuple[dict[str, float], int | None]:
     """Check and export what `run_fn` returned; return metrics and the steps that were run."""
     import keras
 
@@ -184,7 +194,7 @@ def _finish(result: Any, args: Any, author: ModuleType) -> tuple[dict[str, float
     return metrics, int(optimizer.iterations) if optimizer is not None else None
 
 
-def _metrics(model: Any, args: Any) -> dict[str, float]:
+def _metrics(model: Any, args: FnArgs) -> dict[str, float]:
     """Return the last training metrics and those on the evaluation split.
 
     Raises:

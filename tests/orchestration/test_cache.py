@@ -7,8 +7,12 @@ import time
 import pytest
 from kfp import dsl
 
+from penstock.metadata.integrity import problems
+from penstock.metadata.store import Store
+from penstock.metadata.values import RunState
 from penstock.orchestration.code import code_parts, named_code
 from penstock.orchestration.report import State
+from penstock.orchestration.run import Settings, author_path, run_pipeline
 
 component = dsl.component(base_image="none", install_kfp_package=False)
 
@@ -268,3 +272,26 @@ def test_the_cache_does_not_load_what_it_looks_at(tmp_path, monkeypatch):
     assert named_code(str(tmp_path / "explosive.py"))
     assert code_parts("import explosive").keys() == {"code explosive"}
     assert "explosive" not in sys.modules
+
+
+def test_two_runners_share_a_store_for_100_cached_runs(run, compiled, tmp_path):
+    run(two_steps)
+    pipeline = compiled(two_steps)
+    reports = []
+
+    def fifty():
+        for _ in range(50):
+            settings = Settings(tmp_path / "runs", sys_path=author_path())
+            reports.append(run_pipeline(pipeline, {}, settings))
+
+    runners = [threading.Thread(target=fifty) for _ in range(2)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+
+    assert len(reports) == 100
+    assert {step.state for report in reports for step in report.steps} == {State.CACHED}
+    with Store.open(tmp_path / "runs" / "metadata.sqlite") as store:
+        assert problems(store) == []
+        assert {found.state for found in store.runs()} == {RunState.COMPLETE}

@@ -40,7 +40,7 @@ def read_flights() -> pa.Table:
         ) from None
     # Not imported: the package's __init__ needs pkg_resources, which setuptools no longer has.
     packed = next(file for file in files if file.name == "flights.csv.zip")
-    with zipfile.ZipFile(packed.locate()) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(packed.locate()) as archive:
         content = archive.read("flights.csv")
     options = csv.ConvertOptions(column_types={"time_hour": pa.string()})
     return csv.read_csv(io.BytesIO(content), convert_options=options)

@@ -16,6 +16,7 @@ from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 
 from ...data.beam import pipeline_options
+from ...errors import PenstockError
 from .batched import SlicedBatches, batched_computations
 
 SliceKey = tuple[tuple[str, Any], ...]
@@ -60,6 +61,9 @@ def analyze(
 
     Returns:
         The same in memory.
+
+    Raises:
+        PenstockError: A metric is for labels from 0 to 1, and there are others.
     """
     writers = model_eval_lib.default_writers(
         str(output),
@@ -68,26 +72,40 @@ def analyze(
         display_only_data_file_format="parquet",
     )
     computations = batched_computations(config, batches)
-    with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
-        if computations is None:
-            rows = [_listed(batch) for batch in batches]
-            extracts = (
-                pipeline
-                | "Batches" >> beam.Create(rows, reshuffle=False)
-                | "Extracts" >> model_eval_lib.BatchedInputsToExtracts()
-            )
-            evaluation = extracts | "Evaluate" >> model_eval_lib.ExtractAndEvaluate(
-                extractors=model_eval_lib.default_extractors(eval_config=config),
-                evaluators=model_eval_lib.default_evaluators(eval_config=config),
-            )
-        else:
-            evaluation = (
-                pipeline
-                | "Batches" >> beam.Create(list(batches), reshuffle=False)
-                | "Evaluate" >> SlicedBatches(config, computations)
-            )
-        _ = evaluation | "Write" >> model_eval_lib.WriteResults(writers=writers)
+    try:
+        with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
+            if computations is None:
+                evaluation = _row_by_row(pipeline, batches, config)
+            else:
+                evaluation = (
+                    pipeline
+                    | "Batches" >> beam.Create(list(batches), reshuffle=False)
+                    | "Evaluate" >> SlicedBatches(config, computations)
+                )
+            _ = evaluation | "Write" >> model_eval_lib.WriteResults(writers=writers)
+    except (ValueError, RuntimeError) as error:
+        if "label must be within [0, 1]" not in str(error):
+            raise
+        raise PenstockError(
+            f"A metric of eval_config is for labels from 0 to 1, and the column "
+            f"{config.model_specs[0].label_key!r} holds others; take metrics that fit the label."
+        ) from error
     return _read(output)
+
+
+def _row_by_row(
+    pipeline: beam.Pipeline, batches: Sequence[pa.RecordBatch], config: config_pb2.EvalConfig
+) -> Any:
+    return (
+        pipeline
+        | "Batches" >> beam.Create([_listed(batch) for batch in batches], reshuffle=False)
+        | "Extracts" >> model_eval_lib.BatchedInputsToExtracts()
+        | "Evaluate"
+        >> model_eval_lib.ExtractAndEvaluate(
+            extractors=model_eval_lib.default_extractors(eval_config=config),
+            evaluators=model_eval_lib.default_evaluators(eval_config=config),
+        )
+    )
 
 
 def _listed(batch: pa.RecordBatch) -> pa.RecordBatch:

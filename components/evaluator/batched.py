@@ -81,7 +81,7 @@ class SlicedBatches(beam.PTransform):
         results = (
             batches
             | "Slice" >> beam.FlatMap(slice_batch, config)
-            | "Combine" >> beam.CombinePerKey(_CombineRows(self._computations.combined))
+            | "Combine" >> beam.CombinePerKey(CombineRows(self._computations.combined))
             | "Derive" >> beam.MapTuple(lambda key, found: (key, _derive(found, derived)))
         )
         metrics = results | "Metrics" >> beam.MapTuple(lambda key, found: (key, _only(found, None)))
@@ -147,26 +147,30 @@ def _slices(
             yield key, rows
 
 
-class _CombineRows(beam.CombineFn):
+class CombineRows(beam.CombineFn):
     """Feeds every computation's combiner with the rows of a slice."""
 
     def __init__(self, computations: Sequence[metric_types.MetricComputation]):
         self._combiners = [computation.combiner for computation in computations]
 
     def setup(self) -> None:
+        """Have every combiner make what it works with."""
         for combiner in self._combiners:
             combiner.setup()
 
     def create_accumulator(self) -> list[Any]:
+        """Return an empty accumulator for each combiner."""
         return [combiner.create_accumulator() for combiner in self._combiners]
 
     def add_input(self, accumulators: list[Any], rows: Rows) -> list[Any]:
+        """Return the accumulators with `rows` in them."""
         return [
             add_rows(combiner, accumulator, rows)
             for combiner, accumulator in zip(self._combiners, accumulators, strict=True)
         ]
 
     def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
+        """Return the sum of accumulators, combiner by combiner."""
         # Some of TFMA's combiners call iter() twice, so a list would count its first item twice.
         return [
             combiner.merge_accumulators(iter(column))
@@ -176,18 +180,21 @@ class _CombineRows(beam.CombineFn):
         ]
 
     def compact(self, accumulators: list[Any]) -> list[Any]:
+        """Return the accumulators in their smallest form."""
         return [
             combiner.compact(accumulator)
             for combiner, accumulator in zip(self._combiners, accumulators, strict=True)
         ]
 
     def extract_output(self, accumulators: list[Any]) -> dict[metric_types.MetricKey, Any]:
+        """Return every combiner's results under their keys."""
         results: dict[metric_types.MetricKey, Any] = {}
         for combiner, accumulator in zip(self._combiners, accumulators, strict=True):
             results.update(combiner.extract_output(accumulator))
         return results
 
     def teardown(self) -> None:
+        """Have every combiner let go of what it works with."""
         for combiner in self._combiners:
             combiner.teardown()
 

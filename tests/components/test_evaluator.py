@@ -372,19 +372,27 @@ def test_slices_at_once_give_the_numbers_of_tfmas_own_evaluator(case, tmp_path, 
     assert len(plots[0]) == len(plots[1]) == 10
 
 
-def test_a_mean_over_many_batches_counts_each_row_once(tmp_path):
-    """TFMA's own merge counts the first of several parts twice in its cross entropy."""
-    rows = scores(300, seed=5)
-    rows.loc[:100, "score"] = 0.5
+def test_merged_parts_are_the_whole():
+    """TFMA's own merge may count the first part twice: its cross entropy calls iter() twice."""
+    frame = scores(300, seed=5)
+    frame.loc[:100, "score"] = 0.5
     config = read_eval_config(EVERYTHING % "")
-    parts = [rows.iloc[start : start + 50] for start in range(0, 300, 50)]
+    parts = [
+        pa.RecordBatch.from_pandas(frame.iloc[start : start + 50], preserve_index=False)
+        for start in range(0, 300, 50)
+    ]
+    combine = batched.CombineRows(batched.batched_computations(config, parts).combined)
+    combine.setup()
 
-    found = analysis.analyze(
-        [pa.RecordBatch.from_pandas(part, preserve_index=False) for part in parts], config, tmp_path
-    )
+    accumulators = []
+    for part in parts:
+        rows = dict(batched.slice_batch(part, config))[()]
+        accumulators.append(combine.add_input(combine.create_accumulator(), rows))
+    found = combine.extract_output(combine.merge_accumulators(accumulators))
 
-    overall = {key.name: value for key, value in found.slices[()].items()}
-    loss = sklearn_metrics.log_loss(rows.label, rows.score.astype(float))
+    overall = {key.name: value for key, value in found.items()}
+    loss = sklearn_metrics.log_loss(frame.label, frame.score.astype(float))
+    assert overall["example_count"] == 300
     assert overall["binary_crossentropy"] == pytest.approx(loss, abs=1e-6)
     assert overall["keras_loss"] == pytest.approx(loss, abs=1e-6)
 
@@ -587,6 +595,7 @@ def test_a_config_that_is_no_gate_is_refused_with_a_sentence(config, sentence):
             "no signature 'serve'; it has serving_default",
         ),
         (change('"late"', '"distance"'), {}, "Column 'distance' has missing values"),
+        (change('"late"', '"month"'), {}, "for labels from 0 to 1, and the column 'month' holds"),
         (CONFIG, {"split": "test"}, "There is no split 'test'"),
         (CONFIG, {"beam_pipeline_args": ["runner"]}, "beam_pipeline_args holds 'runner'"),
     ],

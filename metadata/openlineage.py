@@ -85,7 +85,7 @@ class Events:
         self,
         kind: EventType,
         task: str,
-        execution: int,
+        execution: int | None = None,
         *,
         inputs: Artifacts | None = None,
         outputs: Artifacts | None = None,
@@ -96,7 +96,8 @@ class Events:
         Args:
             kind: What happened.
             task: The step's path in the pipeline.
-            execution: The store's number of this execution, which tells a second try from a first.
+            execution: The store's number of this execution: tells a second one of a resumed run
+                from the first.
             inputs: The input artifacts by input name.
             outputs: The output artifacts by output name.
             error: Why it failed.
@@ -108,7 +109,7 @@ class Events:
         facets = {"parent": _facet("facets/1-2-0/ParentRunFacet.json", **parent)}
         self._emit(
             kind,
-            self._uuid(task, str(execution)),
+            self._uuid(task, *([] if execution is None else [str(execution)])),
             f"{self._pipeline}.{task}",
             "STEP",
             facets,

@@ -4,7 +4,8 @@ import re
 import shlex
 import threading
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -32,39 +33,32 @@ METRICS = ("system.Metrics", "system.ClassificationMetrics")
 class Screen:
     """The terminal during a run: a spinner per running step, a line per finished one.
 
-    Where the output is not a terminal, plain lines alone. Use as a context manager.
+    Where the output is not a terminal, plain lines alone.
     """
 
-    def __init__(self, title: str, explain: bool = False, console: Console | None = None) -> None:
-        """Show a run called `title`; with `explain`, say of each step why it was cached or not."""
+    def __init__(self, explain: bool = False, console: Console | None = None) -> None:
+        """Show a run; with `explain`, say of each step why it was cached or not."""
         self.console = console or Console(highlight=False, soft_wrap=True)
-        self.title = title
         self.explain = explain
         self._running: dict[str, tuple[float, Spinner]] = {}
         self._lock = threading.Lock()
         self._live: Live | None = None
-        if self.console.is_terminal:
-            self._live = Live(
-                get_renderable=self._render,
-                console=self.console,
-                refresh_per_second=8,
-                transient=True,
-            )
 
-    def __enter__(self) -> "Screen":
-        self.console.print(f"[bold]{escape(self.title)}[/]")
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live:
-            self._live.stop()
+    @contextmanager
+    def showing(self, title: str) -> Iterator[None]:
+        """Show the steps of a run called `title` as they go."""
+        self.console.print(f"[bold]{escape(title)}[/]")
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(
+            get_renderable=self._render,
+            console=self.console,
+            refresh_per_second=8,
+            transient=True,
+        ) as self._live:
+            yield
+        self._live = None
 
     def _render(self) -> RenderableType:
         with self._lock:
@@ -80,11 +74,13 @@ class Screen:
             with self._lock:
                 started = self._running.get(step.path, (time.monotonic(), Spinner("dots")))
                 self._running[step.path] = started
-            if not self._live:
+            if self._live is None:
                 self.console.print(f"  … {escape(label(step.path))}")
             return
         with self._lock:
             self._running.pop(step.path, None)
+        if self._live:
+            self._live.refresh()
         self.console.print(line(step))
         if self.explain:
             for phrase in step.explanation:
@@ -98,6 +94,14 @@ class Screen:
             else "Stopping after the running steps; press Ctrl-C again to stop now."
         )
         self.console.print(f"[yellow]{what}[/]")
+
+    def lost_events(self, count: int, destination: str | None) -> None:
+        """Say that OpenLineage events could not be delivered, if any."""
+        if count:
+            self.console.print(
+                f"[yellow]{count} OpenLineage events could not be sent to "
+                f"{escape(str(destination))}.[/]"
+            )
 
     def summary(self, report: RunReport, where: list[str], target: list[str]) -> None:
         """Show how the run ended: failures first, then metrics, then where things lie.

@@ -143,7 +143,10 @@ class Driver:
         return Outcome(state, cause=outcome.cause, reason=outcome.reason)
 
     def _noted(self, step: StepReport) -> Outcome:
-        return self._ended(self.steps.noted(step))
+        try:
+            return self._ended(self.steps.noted(step))
+        except PenstockError as error:
+            return self._failed(replace(step, state=State.FAILED, reason=str(error)))
 
     def _failed(self, report: StepReport) -> Outcome:
         self.watch(report)
@@ -194,34 +197,40 @@ class Driver:
             notes=not_applied(self.pipeline, component),
         )
         if self._part(path) is Part.TAKE:
-            return self._ended(await self._in_thread(self.steps.take, step))
+            return self._ended(await self._in_thread(step, self.steps.take, step))
         if executor.WhichOneof("spec") == "importer":
             outputs = self._imported(executor.importer, given, title, path)
             step = replace(step, state=State.SUCCEEDED, outputs=outputs, log=None)
-            return self._ended(await self._in_thread(self.steps.imported, step))
+            return self._ended(await self._in_thread(step, self.steps.imported, step))
         work = Work(
             component,
             executor.container,
             self._job(title, path),
             cached=task.caching_options.enable_cache,
         )
-        while (begun := await self._in_thread(self.steps.begin, step, work)) is None:
+        while (begun := await self._in_thread(step, self.steps.begin, step, work)) is None:
             await self._pause(0.2)
         if isinstance(begun, StepReport):
             return self._ended(begun)
         attempt = 0
         for wait in waits(task.retry_policy):
             attempt += 1
-            done = await self._in_thread(self.steps.attempt, begun.step, work)
+            done = await self._in_thread(step, self.steps.attempt, begun.step, work)
             if done.state is not State.FAILED or wait is None or self.stopping.is_set():
                 break
             await self._pause(wait)
         done = replace(done, seconds=time.monotonic() - started, attempts=attempt)
-        return self._ended(await self._in_thread(self.steps.end, begun, done))
+        return self._ended(await self._in_thread(done, self.steps.end, begun, done))
 
-    async def _in_thread(self, function: Callable[..., Result], *arguments: Any) -> Result:
+    async def _in_thread(
+        self, step: StepReport, function: Callable[..., Result], *arguments: Any
+    ) -> Result | StepReport:
+        """Await `function` in a thread; when the store refuses, the step fails with its word."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, function, *arguments)
+        try:
+            return await loop.run_in_executor(self.threads, function, *arguments)
+        except PenstockError as error:
+            return replace(step, state=State.FAILED, reason=str(error), outputs=Values())
 
     def _ended(self, step: StepReport) -> Outcome:
         if step.state is State.FAILED:

@@ -106,7 +106,12 @@ class Steps:
             if self.explain:
                 explanation = (why_not,) if why_not else self.ledger.explain(sought)
         step = replace(step, explanation=explanation)
-        return Begun(step, self.ledger.start(step, sought, claim))
+        try:
+            return Begun(step, self.ledger.start(step, sought, claim))
+        except PenstockError:
+            if claim is not None:
+                self.ledger.store.release(claim)
+            raise
 
     def _sought(self, step: StepReport, work: Work) -> tuple[Sought, tuple[str, ...]]:
         source = None if self.containers else python_source(work.container)

@@ -1,11 +1,15 @@
 """The command as a person meets it: a real process, its words and its exit code."""
 
+import http.server
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +54,7 @@ def slow(rows: int, seconds: float) -> int:
 @dsl.pipeline(name="water")
 def pipeline(rows: int = 3, seconds: float = 0.0):
     checked = picky(rows=noisy(rows=rows).outputs["Output"])
-    slow(rows=slow(rows=checked.output, seconds=seconds).output, seconds=0.0)
+    slow(rows=slow(rows=checked.output, seconds=seconds).output, seconds=0.001)
 """
 
 
@@ -129,7 +133,7 @@ def test_a_defect_shows_the_end_of_its_traceback(author):
         (["run", "author.py", "-p", "rows=x"], "Parameter rows is 'x', but an integer is expected"),
         (["run", "author.py", "--root", "/proc/none"], "cannot be written to /proc/none/water"),
         (["run", "author.py", "--workers", "0"], "--workers"),
-        (["run"], "Missing argument"),
+        (["compile"], "Missing argument"),
         (["compile", "author.py", "-o", "x.txt"], "must end in .yaml"),
         (["flow"], "No such command"),
     ],
@@ -218,3 +222,112 @@ def test_the_command_line_loads_nothing_heavy(author):
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=author, check=True, timeout=120)
+
+
+def test_a_second_run_is_cached_and_says_why(author):
+    penstock(author, "run", "author.py")
+
+    again = penstock(author, "run", "author.py", "--explain-cache", "-p", "seconds=0.01")
+
+    assert "✓ noisy  cached" in again.stdout
+    assert re.search(r"parameter seconds: .* -> 0.01", again.stdout)
+    assert "1 done, 3 cached" in again.stdout
+    assert "✓ noisy  cached" not in penstock(author, "run", "author.py", "--no-cache").stdout
+
+
+def test_a_failed_run_is_resumed_by_the_command_it_printed(author):
+    source = (author / "author.py").read_text()
+    (author / "author.py").write_text(
+        source.replace("return rows", "open('there').close(); return rows", 1)
+    )
+    failed = penstock(author, "run", "author.py", "-p", "rows=4")
+    (author / "there").touch()
+    command = re.search(r"To go on from there: penstock (.*)", failed.stdout)[1].split()
+    resumed = penstock(author, *command)
+
+    assert (failed.returncode, resumed.returncode) == (1, 0)
+    assert "noisy failed: FileNotFoundError" in failed.stdout
+    assert re.search(r"water, run .* resumed", resumed.stdout)
+    assert "4 rows written" in resumed.stdout
+
+
+def test_a_failed_step_runs_alone_by_the_command_it_printed(author):
+    failed = penstock(author, "run", "author.py", "-p", "rows=11")
+    command = re.search(r"Again, alone: penstock (.*)", failed.stdout)[1].split()
+    alone = penstock(author, *command)
+
+    assert "--only picky" in " ".join(command)
+    assert alone.returncode == 1
+    assert "✓ noisy  cached" in alone.stdout
+    assert "slow  not taken: left out by --only picky" in alone.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run"], "Say what to run: TARGET, or --resume RUN"),
+        (["run", "author.py", "--resume", "latest"], "leave out TARGET"),
+        (["run", "--resume", "latest"], "There is no metadata store"),
+        (["run", "author.py", "--only", "nothing"], "has no step nothing"),
+        (["run", "author.py", "--only", "picky"], "water was never run here"),
+    ],
+)
+def test_a_wrong_way_to_go_on_is_one_sentence(author, arguments, sentence):
+    done = penstock(author, *arguments)
+
+    assert done.returncode == 2
+    assert sentence in done.stderr
+
+
+def test_a_damaged_store_is_one_sentence(author):
+    (author / "penstock-runs").mkdir()
+    (author / "penstock-runs" / "metadata.sqlite").write_bytes(b"not a database" * 1000)
+
+    done = penstock(author, "run", "author.py")
+
+    assert done.returncode == 2
+    assert re.fullmatch(r"penstock: The metadata store .*\n", done.stderr)
+
+
+def test_openlineage_events_go_to_a_file(author):
+    penstock(author, "run", "author.py", "--openlineage", "events/all.jsonl", "-p", "rows=11")
+
+    lines = (author / "events" / "all.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    jobs = [(event["job"]["name"], event["eventType"]) for event in events]
+    assert jobs == [
+        ("water", "START"),
+        ("water.noisy", "START"),
+        ("water.noisy", "COMPLETE"),
+        ("water.picky", "START"),
+        ("water.picky", "FAIL"),
+        ("water", "FAIL"),
+    ]
+    run_id = events[0]["run"]["runId"]
+    assert {e["run"]["facets"]["parent"]["run"]["runId"] for e in events[1:-1]} == {run_id}
+    assert {Path(made["name"]).name for made in events[2]["outputs"]} == {"data", "metrics"}
+    assert "fewer" in events[4]["run"]["facets"]["errorMessage"]["message"]
+
+
+def test_openlineage_events_are_posted_and_a_deaf_server_fails_nothing(author):
+    received = []
+
+    class Listener(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(201)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Listener) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api/v1/lineage"
+        penstock(author, "run", "author.py", "--openlineage", url)
+        server.shutdown()
+    deaf = penstock(author, "run", "author.py", "--openlineage", url)
+
+    assert [event["eventType"] for event in received].count("COMPLETE") == 5
+    assert deaf.returncode == 0
+    assert "OpenLineage events could not be sent" in deaf.stdout

@@ -1,106 +1,136 @@
-"""CSV files as Arrow record batches, with faults named by file, line and column.
+"""CSV files as Arrow record batches.
 
-The first line names the columns; fields are separated by commas, quoted by `"`, and may hold line
-breaks when quoted; the text is UTF-8. Blank lines are skipped. A field that is empty or one of
-Arrow's spellings of null (`NA`, `N/A`, `NULL`, `null`, `NaN`, `nan`, ...) is a missing value in
-columns of every type, as in pandas. Dates and times stay the text they are.
+The first line names the columns unless names are given; the text is UTF-8. Blank lines are skipped.
+A field that is empty or one of the spellings of null is a missing value in columns of every type,
+as in pandas. Arrow reads the file in blocks; from the first block that it cannot read on,
+`csv_faults` goes on record by record, so that malformed rows are told from the others.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ..errors import PenstockError
+from .csv_faults import careful_batches, header_is_utf8, unreadable
+from .csv_options import CsvOptions
+from .quarantine import Reject
 
 # Types are inferred from a file's first block; memory holds some forty blocks at most,
 # because Arrow reads ahead.
 BLOCK_BYTES = 4 << 20
 
 
-def csv_schema(file: Path) -> pa.Schema:
+def csv_schema(
+    file: Path, options: CsvOptions, declared: Mapping[str, pa.DataType] | None = None
+) -> pa.Schema:
     """Return the columns of a CSV file and their types, as its first block shows them.
 
     A column without a value in the first block takes its type from the whole file; without a value
-    in the whole file its type is null.
+    in the whole file its type is null. Malformed rows do not count.
+
+    Args:
+        file: The file, compressed when its ending says so.
+        options: How it is written.
+        declared: The types that are known, by column.
 
     Raises:
-        PenstockError: The file is empty, not CSV, not UTF-8, ragged in its first block, or a
-            column's name is missing or used twice.
+        PenstockError: The file is empty or not CSV, a column's name is missing or used twice, or
+            a column holds whole numbers that 64 bits do not.
     """
     if file.stat().st_size == 0:
-        raise PenstockError(
-            f"{file} is empty; a CSV file needs a first line with the columns' names."
-        )
+        raise _empty(file)
+    declared = declared or {}
     try:
-        with _open(file) as reader:
+        with _open(file, options, skip_ragged=True) as reader:
             schema = reader.schema
             _check_names(file, schema)
-            unknown = [field.name for field in schema if pa.types.is_null(field.type)]
-            if unknown and reader.read_next_batch().num_rows:
-                table = pacsv.read_csv(
-                    file,
-                    read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES),
-                    parse_options=_parse_options(),
-                    convert_options=_convert_options(None, unknown),
-                )
-                for field in table.schema:
-                    schema = schema.set(schema.get_field_index(field.name), field)
+            unknown = [f.name for f in schema if pa.types.is_null(f.type)]
+            first = next(iter(reader), None)
+        if unknown and first is not None and first.num_rows:
+            table = pacsv.read_csv(
+                file,
+                read_options=options.read(block_size=BLOCK_BYTES),
+                parse_options=options.parse(invalid_row_handler=lambda row: "skip"),
+                convert_options=options.convert(include_columns=unknown),
+            )
+            for field in table.schema:
+                schema = schema.set(schema.get_field_index(field.name), field)
+        if first is not None:
+            _check_integers(file, options, first, declared)
     except StopIteration:
         pass
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-        raise _explain(file, error, None) from error
-    fields = [pa.field(field.name, _kept_type(field.type)) for field in schema]
-    for field in fields:
-        if pa.types.is_binary(field.type):
-            raise _not_utf8(file)
-    return pa.schema(fields)
+        if "Empty CSV" in str(error):
+            raise _empty(file) from error
+        header_is_utf8(file, options)
+        raise unreadable(file, error, BLOCK_BYTES) from error
+    header_is_utf8(file, options)
+    return pa.schema(
+        [pa.field(f.name, declared.get(f.name, _kept_type(f.type, options))) for f in schema]
+    )
 
 
-def csv_batches(file: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def csv_batches(
+    file: Path,
+    schema: pa.Schema,
+    options: CsvOptions,
+    reject: Callable[[Reject], None],
+    label: str = "",
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a CSV file as batches of `schema`, a block of the file at a time.
 
+    Args:
+        file: The file, compressed when its ending says so.
+        schema: The columns to read.
+        options: How the file is written.
+        reject: Takes each row with too many or too few fields, a value that does not convert to
+            its column's type, or bytes that are not UTF-8.
+        label: What to call the file; its path when empty.
+
     Raises:
-        PenstockError: A line has too many or too few fields, a value does not convert to its
-            column's type, or the text is not UTF-8; the sentence names file and line.
+        PenstockError: The file cannot be read further, because it is truncated or has an endless
+            line.
     """
+    rows = 0
     try:
-        with _open(file, schema) as reader:
+        with _open(file, options, schema) as reader:
             for batch in reader:
                 if batch.num_rows:
                     yield batch
+                    rows += batch.num_rows
+            return
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
-        raise _explain(file, error, schema) from error
+        fault = error
+    if "straddling" in str(fault) or not isinstance(fault, (pa.ArrowInvalid, UnicodeDecodeError)):
+        raise unreadable(file, fault, BLOCK_BYTES) from fault
+    yield from careful_batches(file, schema, options, rows, reject, label or str(file), BLOCK_BYTES)
 
 
-def _open(file: Path, schema: pa.Schema | None = None) -> pacsv.CSVStreamingReader:
+def _open(
+    file: Path, options: CsvOptions, schema: pa.Schema | None = None, skip_ragged: bool = False
+) -> pacsv.CSVStreamingReader:
+    ragged = {"invalid_row_handler": lambda row: "skip"} if skip_ragged else {}
     return pacsv.open_csv(
         file,
-        read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES),
-        parse_options=_parse_options(),
-        convert_options=_convert_options(schema, None if schema is None else schema.names),
+        read_options=options.read(block_size=BLOCK_BYTES),
+        parse_options=options.parse(**ragged),
+        convert_options=options.convert(
+            column_types=schema, include_columns=None if schema is None else schema.names
+        ),
     )
 
 
-def _parse_options() -> pacsv.ParseOptions:
-    return pacsv.ParseOptions(newlines_in_values=True)
-
-
-def _convert_options(schema: pa.Schema | None, columns: list[str] | None) -> pacsv.ConvertOptions:
-    return pacsv.ConvertOptions(
-        column_types=schema, include_columns=columns, strings_can_be_null=True
-    )
-
-
-def _kept_type(kind: pa.DataType) -> pa.DataType:
-    return pa.string() if pa.types.is_temporal(kind) else kind
+def _kept_type(kind: pa.DataType, options: CsvOptions) -> pa.DataType:
+    if pa.types.is_temporal(kind):
+        held = pa.types.is_date32(kind) or pa.types.is_timestamp(kind)
+        return kind if options.dates and held else pa.string()
+    # Arrow takes text that is not UTF-8 for binary; its rows are malformed.
+    return pa.string() if pa.types.is_binary(kind) else kind
 
 
 def _check_names(file: Path, schema: pa.Schema) -> None:
@@ -115,84 +145,40 @@ def _check_names(file: Path, schema: pa.Schema) -> None:
             )
 
 
-def _explain(file: Path, error: Exception, schema: pa.Schema | None) -> PenstockError:
-    """Say what Arrow's error means, and find the line, which Arrow does not tell."""
-    message = str(error).partition("\n")[0]
-    ragged = re.search(r"Expected (\d+) columns, got (\d+)", message)
-    if ragged:
-        width = int(ragged[1])
-        line, row = _find_line(file, lambda row: len(row) not in (0, width))
-        have = len(row) if row else int(ragged[2])
-        return PenstockError(
-            f"{file}{line} has {have} field{'s'[: have != 1]}, expected {width} as in the first "
-            "line; mend the line, or quote a field that holds a comma."
-        )
-    if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in message:
-        return _not_utf8(file)
-    value = re.search(r"CSV column #(\d+): CSV conversion error to (.+?): invalid value '", message)
-    if value and schema is not None:
-        text = message[value.end() :].rstrip("'")
-        name, place = _column(file, int(value[1]), schema)
-        line, _ = _find_line(file, lambda row: len(row) > place and row[place].strip() == text)
-        return PenstockError(
-            f"{file}{line} has {text!r} in column {name!r}, expected {value[2]} as in the first "
-            f"{BLOCK_BYTES >> 20} MiB of each file; mend the value, or write the column in one "
-            "type throughout."
-        )
-    if "Empty CSV" in message:
-        return PenstockError(
-            f"{file} is empty; a CSV file needs a first line with the columns' names."
-        )
-    if "straddling" in message:
-        return PenstockError(
-            f"{file} has a line longer than {BLOCK_BYTES >> 20} MiB, which is more than Penstock "
-            "reads at once; look for a quote that is never closed, or split the line."
-        )
-    if isinstance(error, OSError) and not isinstance(error, pa.ArrowInvalid) and file.is_file():
-        return PenstockError(
-            f"{file} cannot be read ({message.rstrip('.')}); if it is compressed, check that it is "
-            "whole and that its ending says how."
-        )
-    return PenstockError(f"{file} is not readable as CSV: {message.rstrip('.')}; mend the file.")
+def _check_integers(
+    file: Path, options: CsvOptions, first: pa.RecordBatch, declared: Mapping[str, pa.DataType]
+) -> None:
+    """Refuse a column of whole numbers that Arrow made floats because some exceed 64 bits."""
+    for name in first.schema.names:
+        values = first.column(first.schema.get_field_index(name))
+        if name in declared or not pa.types.is_floating(values.type):
+            continue
+        largest = pc.max(pc.abs(values)).as_py()
+        if largest is None or largest < 2**63:
+            continue
+        texts = _first_texts(file, options, name)
+        whole = pc.match_substring_regex(texts, r"^\s*[+-]?[0-9]+\s*$")
+        if pc.all(whole).as_py():
+            sizes = [abs(int(text)) for text in texts.drop_null().to_pylist()]
+            example = texts.drop_null()[sizes.index(max(sizes))].as_py().strip()
+            raise PenstockError(
+                f"Column {name!r} of {file} holds {example}, a whole number beyond 64 bits, which "
+                "a float would round; declare the column in a schema, as BYTES to keep its digits "
+                "or as FLOAT."
+            )
 
 
-def _column(file: Path, number: int, schema: pa.Schema) -> tuple[str, int]:
-    """Return a column's name and place in the file's own first line."""
-    with _text(file) as stream:
-        names = next(csv.reader(stream), [])
-    return (names[number], number) if number < len(names) else (schema.names[number], number)
+def _first_texts(file: Path, options: CsvOptions, name: str) -> pa.Array:
+    """Return the column `name` of the first block as text."""
+    reader = pacsv.open_csv(
+        file,
+        read_options=options.read(block_size=BLOCK_BYTES),
+        parse_options=options.parse(invalid_row_handler=lambda row: "skip"),
+        convert_options=options.convert(column_types={name: pa.string()}, include_columns=[name]),
+    )
+    with reader:
+        return reader.read_next_batch().column(0)
 
 
-def _find_line(file: Path, fault: Callable[[list[str]], bool]) -> tuple[str, list[str]]:
-    """Return `, line <n>,` of the first record with the fault, and the record."""
-    with _text(file) as stream:
-        reader = csv.reader(stream)
-        start = 1
-        try:
-            for row in reader:
-                if start > 1 and fault(row):
-                    return f", line {start},", row
-                start = reader.line_num + 1
-        except (csv.Error, UnicodeDecodeError, EOFError, OSError):
-            # The record is not findable by these means; the sentence goes without its line.
-            return "", []
-    return "", []
-
-
-def _not_utf8(file: Path) -> PenstockError:
-    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                return PenstockError(
-                    f"{file}, line {number}, is not UTF-8 (byte 0x{line[error.start]:02x} at "
-                    f"position {error.start + 1}); save the file in UTF-8."
-                )
-    return PenstockError(f"{file} is not UTF-8; save the file in UTF-8.")
-
-
-def _text(file: Path) -> TextIO:
-    if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return file.open(encoding="utf-8-sig", newline="")
+def _empty(file: Path) -> PenstockError:
+    return PenstockError(f"{file} is empty; a CSV file needs a first line with the columns' names.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ class Manifest:
     spans: tuple[int, ...]
     source: dict[str, Any]
     splits: dict[str, tuple[Shard, ...]]
+    accounts: dict[str, int] = field(default_factory=dict)
 
     def rows(self, split: str) -> int:
         """Return the number of rows of `split`.
@@ -86,6 +87,7 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> None:
         "content_digest": manifest.content_digest,
         "spans": list(manifest.spans),
         "source": manifest.source,
+        "accounts": manifest.accounts,
         "splits": {
             split: {
                 "rows": manifest.rows(split),
@@ -127,6 +129,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
                 name: tuple(Shard(s["file"], s["rows"], s["bytes"]) for s in split["shards"])
                 for name, split in content["splits"].items()
             },
+            accounts=content.get("accounts", {}),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PenstockError(

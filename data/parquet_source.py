@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import PenstockError
+from .declared import cast_column, held_type
 
 BATCH_ROWS = 131_072
 
 
-def parquet_schema(file: Path) -> pa.Schema:
+def parquet_schema(file: Path, declared: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """Return the columns of a Parquet file with the types they take in Examples.
 
     Large and dictionary-encoded types become their plain ones, float16 becomes float32.
+
+    Args:
+        file: The file.
+        declared: The types that are known, by column.
 
     Raises:
         PenstockError: The file is not Parquet, a name is used twice, or a type is none of null,
@@ -31,21 +36,37 @@ def parquet_schema(file: Path) -> pa.Schema:
             raise PenstockError(
                 f"{file} has two columns named {name!r}; give each column its own name."
             )
-    return pa.schema([pa.field(f.name, _kept_type(file, f.name, f.type)) for f in schema])
+    kinds = {f.name: _kept_type(file, f.name, f.type) for f in schema}
+    known = declared or {}
+    return pa.schema([pa.field(n, held_type(known.get(n), kind)) for n, kind in kinds.items()])
 
 
-def parquet_batches(file: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def parquet_batches(
+    file: Path, schema: pa.Schema, label: str = "", row_groups: list[int] | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a Parquet file as batches of `schema`.
 
+    Args:
+        file: The file.
+        schema: The columns to read, in this order, and their types.
+        label: What messages call the file; its path when empty.
+        row_groups: Which row groups to read; all when None.
+
     Raises:
-        PenstockError: The file is broken, or a value does not fit the column's common type.
+        PenstockError: The file is broken, or a value does not fit its column's type.
     """
+    row = 1
+    names = schema.names
     try:
         with pq.ParquetFile(file) as reader:
-            for batch in reader.iter_batches(batch_size=BATCH_ROWS):
-                yield pa.RecordBatch.from_arrays(
-                    [_cast(file, batch, field) for field in schema], schema=schema
-                )
+            for batch in reader.iter_batches(BATCH_ROWS, row_groups=row_groups, columns=names):
+                columns = [batch.column(batch.schema.get_field_index(name)) for name in names]
+                arrays = [
+                    cast_column(column, field.type, field.name, label or str(file), row)
+                    for column, field in zip(columns, schema, strict=True)
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                row += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
 
@@ -78,19 +99,6 @@ def _kept_type(file: Path, name: str, kind: pa.DataType) -> pa.DataType:
         f"Column {name!r} of {file} has type {kind}, which Examples do not hold; make it a "
         "boolean, number, date, timestamp, string, binary, or a list of these."
     )
-
-
-def _cast(file: Path, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-    array = batch.column(batch.schema.get_field_index(field.name))
-    if array.type == field.type:
-        return array
-    try:
-        return array.cast(field.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise PenstockError(
-            f"Column {field.name!r} of {file} does not become {field.type}, the type common to "
-            f"all files ({_reason(error)}); write the column in one type throughout."
-        ) from error
 
 
 def _unreadable(file: Path, error: Exception) -> PenstockError:

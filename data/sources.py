@@ -2,56 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from ..errors import PenstockError
+from .csv_options import CsvOptions
 from .csv_source import csv_batches, csv_schema
 from .parquet_source import parquet_batches, parquet_schema
+from .quarantine import Reject
 from .spans import SourceFile
 
+Rejecter = Callable[[Reject], None]
 
-@dataclass(frozen=True)
-class Format:
-    """How to read one file format: its columns, then its rows in the types asked for."""
-
-    schema: Callable[[Path], pa.Schema]
-    batches: Callable[[Path, pa.Schema], Iterator[pa.RecordBatch]]
-    endings: tuple[str, ...]
-
-
-FORMATS = {
-    "csv": Format(csv_schema, csv_batches, (".csv", ".csv.gz")),
-    "parquet": Format(parquet_schema, parquet_batches, (".parquet",)),
+ENDINGS = {
+    "csv": (".csv", ".csv.gz", ".csv.bz2", ".csv.zst"),
+    "parquet": (".parquet",),
 }
 
 
-def format_of(file: SourceFile, file_format: str) -> Format:
+@dataclass(frozen=True)
+class Reading:
+    """How to read: the format or `auto`, how CSV is written, the types that are declared."""
+
+    file_format: str = "auto"
+    csv: CsvOptions = field(default_factory=CsvOptions)
+    declared: Mapping[str, pa.DataType] = field(default_factory=dict)
+
+
+def format_of(file: SourceFile, file_format: str) -> str:
     """Return the format of a file, by its ending when `file_format` is `"auto"`.
 
     Raises:
         PenstockError: The format is unknown, or the ending tells none.
     """
+    formats = f"{', '.join(list(ENDINGS)[:-1])} or {list(ENDINGS)[-1]}"
     if file_format != "auto":
-        if file_format not in FORMATS:
-            raise PenstockError(
-                f"The file format {file_format!r} is unknown; use auto, {' or '.join(FORMATS)}."
-            )
-        return FORMATS[file_format]
-    for known in FORMATS.values():
-        if file.name.lower().endswith(known.endings):
+        if file_format not in ENDINGS:
+            raise PenstockError(f"The file format {file_format!r} is unknown; use auto, {formats}.")
+        return file_format
+    for known, endings in ENDINGS.items():
+        if file.name.lower().endswith(endings):
             return known
-    endings = ", ".join(ending for known in FORMATS.values() for ending in known.endings)
+    known_endings = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
     raise PenstockError(
-        f"The ending of {file.name} tells no format (known are {endings}); set file_format to "
-        f"{' or '.join(FORMATS)}."
+        f"The ending of {file.name} tells no format (known are {known_endings}); set file_format "
+        f"to {formats}."
     )
 
 
-def common_schema(files: Sequence[SourceFile], file_format: str) -> pa.Schema:
+def file_schema(file: SourceFile, reading: Reading) -> pa.Schema:
+    """Return the columns of one file and their types.
+
+    Raises:
+        PenstockError: The file cannot be read.
+    """
+    if format_of(file, reading.file_format) == "csv":
+        return csv_schema(file.path, reading.csv, reading.declared)
+    return parquet_schema(file.path, reading.declared)
+
+
+def common_schema(files: Sequence[SourceFile], reading: Reading) -> pa.Schema:
     """Return the columns that all files share, in the first file's order.
 
     Files must have the same columns, in any order. Types agree when they are the same, when one is
@@ -63,33 +75,38 @@ def common_schema(files: Sequence[SourceFile], file_format: str) -> pa.Schema:
     """
     common: dict[str, tuple[pa.DataType, SourceFile]] = {}
     for file in files:
-        schema = format_of(file, file_format).schema(file.path)
+        schema = file_schema(file, reading)
         if not schema.names:
-            raise PenstockError(f"{file.path} has no columns; examples need at least one.")
+            raise PenstockError(f"{file.label} has no columns; examples need at least one.")
         if file is files[0]:
-            common = {field.name: (field.type, file) for field in schema}
+            common = {column.name: (column.type, file) for column in schema}
             continue
         _check_columns(files[0], list(common), file, schema.names)
-        for field in schema:
-            kind, first = common[field.name]
-            merged = _merge(kind, field.type)
+        for column in schema:
+            kind, first = common[column.name]
+            merged = _merge(kind, column.type)
             if merged is None:
                 raise PenstockError(
-                    f"Column {field.name!r} is {kind} in {first.path} and {field.type} in "
-                    f"{file.path}; write it in one type throughout."
+                    f"Column {column.name!r} is {kind} in {first.label} and {column.type} in "
+                    f"{file.label}; write it in one type throughout, or declare it in a schema."
                 )
             if merged != kind:
-                common[field.name] = (merged, file)
+                common[column.name] = (merged, file)
     return pa.schema([pa.field(name, kind) for name, (kind, _) in common.items()])
 
 
-def read_batches(file: SourceFile, schema: pa.Schema, file_format: str) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of one file in the types of `schema`.
+def read_batches(
+    file: SourceFile, schema: pa.Schema, reading: Reading, reject: Rejecter
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of one file in the types of `schema`, the malformed ones to `reject`.
 
     Raises:
         PenstockError: The file is broken or disagrees with `schema`; the sentence says where.
     """
-    yield from format_of(file, file_format).batches(file.path, schema)
+    if format_of(file, reading.file_format) == "csv":
+        yield from csv_batches(file.path, schema, reading.csv, reject, file.label)
+    else:
+        yield from parquet_batches(file.path, schema, file.label)
 
 
 def _check_columns(
@@ -101,7 +118,7 @@ def _check_columns(
         parts = [f"lacks {', '.join(map(repr, missing))}"] if missing else []
         parts += [f"has {', '.join(map(repr, extra))} besides"] if extra else []
         raise PenstockError(
-            f"{file.path} {' and '.join(parts)}, compared with {first.path}; give all files the "
+            f"{file.label} {' and '.join(parts)}, compared with {first.label}; give all files the "
             "same columns."
         )
 

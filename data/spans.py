@@ -36,6 +36,11 @@ class SourceFile:
     span: int | None = None
     version: int | None = None
 
+    @property
+    def label(self) -> str:
+        """What messages call the file."""
+        return str(self.path)
+
 
 def find_files(
     pattern: str,

@@ -1,4 +1,4 @@
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from kfp import dsl
 
@@ -16,6 +16,11 @@ def example_gen(
     first_span: Optional[int] = None,
     last_span: Optional[int] = None,
     split_columns: Optional[List[str]] = None,
+    # An optional Input[Schema] would be a NameError in the step: kfp imports the class of an
+    # artifact for it, but does not look inside Optional.
+    schema: Optional[dsl.Input[dsl.Artifact]] = None,
+    csv: Dict[str, Any] = {},  # noqa: B006
+    max_quarantined_share: float = 0.0,
 ) -> None:
     """Read CSV or Parquet files, divide the rows into splits, and write them as Examples.
 
@@ -34,6 +39,12 @@ def example_gen(
             span its latest version.
         split_columns: Divide by these columns only, so that rows that agree in them stay
             together; by the whole row when not given.
+        schema: The columns' types: a schema from schema_gen. Columns that it leaves out are
+            inferred.
+        csv: How CSV files are written: `columns` (their names, when the first line has none),
+            `delimiter`, `quote`, `nulls`, `dates` (parse them), `skip_lines`.
+        max_quarantined_share: The share of malformed rows, in [0, 1], that is put aside with
+            file, line and reason; above it the step fails.
 
     Returns:
         examples: Parquet shards per split and their manifest.
@@ -49,5 +60,8 @@ def example_gen(
         first_span,
         last_span,
         split_columns,
+        schema_path=schema.path if schema else None,
+        csv=csv,
+        max_quarantined_share=max_quarantined_share,
     )
     examples.metadata.update(summary)

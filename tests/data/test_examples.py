@@ -74,6 +74,7 @@ def test_the_manifest_is_written_as_documented(write_examples, table):
         "content_digest",
         "spans",
         "source",
+        "accounts",
         "splits",
     ]
     file = folder / "Split-train" / "part-00000.parquet"

@@ -1,25 +1,22 @@
-"""TFDV's own generators, fed with large Arrow batches: shards are Beam's elements, not rows."""
+"""TFDV's statistics of every split: shards are Beam's elements, not rows."""
 
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import statistics_pb2
-from tfx_bsl.arrow import array_util
 
 from ...data.beam import pipeline_options
-from ...data.examples import Manifest, iter_shard, read_manifest, shard_paths, split_folder
+from ...data.examples import Manifest, read_manifest, shard_paths, split_folder
 from ...data.output import new_folder
 from ...data.statistics import STATISTICS
 from ...errors import PenstockError
+from .counting import CountShard, MergePartials, ShardTask
 
 
 def generate_statistics(
@@ -57,22 +54,24 @@ def generate_statistics(
         )
     columns = [column.name for column in manifest.columns]
     with new_folder(statistics_path) as folder:
+        tasks = [
+            ShardTask(split, str(path), sample_rate)
+            for split in splits
+            for path in shard_paths(examples_path, split)
+        ]
         files = {split: folder / split_folder(split) / STATISTICS for split in splits}
+        for file in files.values():
+            file.parent.mkdir()
+        options = tfdv.StatsOptions()
         with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
-            for split, file in files.items():
-                file.parent.mkdir()
-                shards = [str(path) for path in shard_paths(examples_path, split)]
-                _ = (
-                    pipeline
-                    | f"Shards[{split}]" >> beam.Create(shards)
-                    | f"Spread[{split}]" >> beam.Reshuffle()
-                    | f"Read[{split}]"
-                    >> beam.FlatMap(
-                        read_list_batches, columns=columns, sample_rate=sample_rate
-                    ).with_output_types(pa.RecordBatch)
-                    | f"Count[{split}]" >> tfdv.GenerateStatistics(tfdv.StatsOptions())
-                    | f"Write[{split}]" >> beam.Map(_write, file, split)
-                )
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(tasks)
+                | "Spread" >> beam.Reshuffle()
+                | "Count" >> beam.ParDo(CountShard(columns, options))
+                | "Merge" >> beam.CombinePerKey(MergePartials(options))
+                | "Write" >> beam.Map(_write, files, columns)
+            )
         rows = {
             split: int(tfdv.load_stats_binary(str(file)).datasets[0].num_examples)
             for split, file in files.items()
@@ -82,41 +81,18 @@ def generate_statistics(
     return {"summary": f"{columns_counted} over the rows of {counted}", "rows": rows}
 
 
-def read_list_batches(
-    shard: str, columns: Sequence[str], sample_rate: float = 1.0
-) -> Iterator[pa.RecordBatch]:
-    """Yield a shard's rows as TFDV wants them: a list of values per cell, null when missing.
-
-    Args:
-        shard: A Parquet file of the examples.
-        columns: Which columns, in this order.
-        sample_rate: The chance of each row to be taken.
-    """
-    draw = np.random.default_rng(zlib.crc32("/".join(Path(shard).parts[-2:]).encode()))
-    for batch in iter_shard(shard, columns):
-        if sample_rate < 1:
-            batch = batch.filter(pa.array(draw.random(batch.num_rows) < sample_rate))
-        if batch.num_rows:
-            arrays = [_list_array(batch.column(place)) for place in range(batch.num_columns)]
-            yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
-
-
-def _list_array(column: pa.Array) -> pa.Array:
-    kind = column.type
-    if pa.types.is_null(kind) or pa.types.is_list(kind):
-        return column
-    if pa.types.is_boolean(kind) or pa.types.is_date32(kind):
-        column = column.cast(pa.int32())
-    elif pa.types.is_timestamp(kind):
-        column = column.cast(pa.int64())
-    return array_util.ToSingletonListArray(column)
-
-
-def _write(statistics: statistics_pb2.DatasetFeatureStatisticsList, file: Path, split: str) -> None:
-    named = statistics_pb2.DatasetFeatureStatisticsList()
-    named.CopyFrom(statistics)
-    named.datasets[0].name = split
-    file.write_bytes(named.SerializeToString(deterministic=True))
+def _write(
+    counted: tuple[str, statistics_pb2.DatasetFeatureStatistics],
+    files: dict[str, Path],
+    columns: Sequence[str],
+) -> None:
+    split, statistics = counted
+    found = statistics_pb2.DatasetFeatureStatisticsList(datasets=[statistics])
+    (dataset,) = found.datasets
+    dataset.name = split
+    order = {name: place for place, name in enumerate(columns)}
+    dataset.features.sort(key=lambda feature: order.get(feature.path.step[0], len(order)))
+    files[split].write_bytes(found.SerializeToString(deterministic=True))
 
 
 def _chosen_splits(manifest: Manifest, exclude_splits: Sequence[str]) -> list[str]:

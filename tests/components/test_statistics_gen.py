@@ -1,14 +1,21 @@
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow_data_validation as tfdv
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from penstock.components.artifacts import Examples, Statistics
 from penstock.components.example_gen.executor import generate_examples
+from penstock.components.statistics_gen.batches import read_list_batches
 from penstock.components.statistics_gen.component import statistics_gen
-from penstock.components.statistics_gen.executor import generate_statistics, read_list_batches
+from penstock.components.statistics_gen.counting import Counting
+from penstock.components.statistics_gen.executor import generate_statistics
 from penstock.data import shards as shards_module
 from penstock.data.examples import read_manifest, read_table, shard_paths
 from penstock.data.statistics import read_statistics, statistics_splits
@@ -94,6 +101,51 @@ def test_numbers_equal_those_of_pandas(folders):
     np.testing.assert_allclose(distance.std_dev, frame["distance"].std(ddof=0), rtol=1e-9)
     carriers = {v.value: v.frequency for v in features["carrier"].string_stats.top_values}
     assert carriers == frame["carrier"].value_counts().to_dict()
+
+
+def counted(batches):
+    """Statistics of batches, each counted as a shard of its own."""
+    counting = Counting(tfdv.StatsOptions())
+    with ThreadPoolExecutor(2) as pool:
+        partials = [counting.add(counting.create(), batch, pool) for batch in batches]
+    merged = counting.merge([counting.compact(partial) for partial in partials])
+    return {f.path.step[0]: f for f in counting.extract(merged).features}
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cuts=st.lists(st.integers(0, 2000), max_size=6), order=st.randoms(use_true_random=False))
+def test_any_partition_of_the_rows_gives_the_same_statistics(folders, cuts, order):
+    shard = shard_paths(folders[0], "train")[0]
+    names = ["distance", "delay", "carrier", "tail"]
+    (whole,) = (
+        pa.Table.from_batches(read_list_batches(str(shard), names)).combine_chunks().to_batches()
+    )
+    edges = sorted({0, len(whole), *(cut % len(whole) for cut in cuts)})
+    parts = [whole.slice(a, b - a) for a, b in itertools.pairwise(edges)]
+    order.shuffle(parts)
+    one, many = counted([whole]), counted(parts)
+    assert set(one) == set(many) == set(names)
+    for name in names:
+        a, b = one[name], many[name]
+        kind = a.WhichOneof("stats")
+        common, other = getattr(a, kind).common_stats, getattr(b, kind).common_stats
+        for field in ("num_non_missing", "num_missing", "min_num_values", "tot_num_values"):
+            assert getattr(common, field) == getattr(other, field)
+        if kind == "string_stats":
+            assert a.string_stats.unique == b.string_stats.unique
+            assert a.string_stats.top_values == b.string_stats.top_values
+            assert a.string_stats.rank_histogram == b.string_stats.rank_histogram
+        else:
+            a, b = a.num_stats, b.num_stats
+            assert (a.min, a.max, a.num_zeros) == (b.min, b.max, b.num_zeros)
+            np.testing.assert_allclose([a.mean, a.std_dev], [b.mean, b.std_dev], rtol=1e-9)
+            # The sketch promises each rank within epsilon, 1% of the rows.
+            values = np.sort(whole.column(names.index(name)).flatten().to_numpy())
+            for found in (a, b):
+                low, high = np.searchsorted(values, [found.median, np.nextafter(found.median, 1e9)])
+                assert low / len(values) - 0.02 <= 0.5 <= high / len(values) + 0.02
 
 
 def test_the_dataset_is_named_after_its_split(folders):

@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ..orchestration.report import RunReport, State, StepReport
+from ..orchestration.report import RunReport, State, StepReport, label
 from ..orchestration.values import Values
 from ..orchestration.workers import log_tail
 
@@ -154,13 +154,7 @@ class Screen:
             self.console.print(f"  Again, alone: {escape(alone)}")
 
 
-GROUPS = re.compile(r"(exit-handler|condition-branches|condition)-\d+/")
 INPUT = re.compile(r"inputs\.parameter_values\['(?:pipelinechannel--)?([^']+)'\]")
-
-
-def label(path: str) -> str:
-    """Return a step's path without the groups that only KFP's compiler names."""
-    return GROUPS.sub("", path)
 
 
 def line(step: StepReport) -> Text:

@@ -1,5 +1,6 @@
 """What a run tells whoever watches it, and what it has to say when it is over."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -86,6 +87,14 @@ class RunReport:
     def failures(self) -> list[StepReport]:
         """Return the steps that failed."""
         return [step for step in self.steps if step.state is State.FAILED]
+
+
+GROUPS = re.compile(r"(exit-handler|condition-branches|condition)-\d+/")
+
+
+def label(path: str) -> str:
+    """Return a step's path without the groups that only KFP's compiler names."""
+    return GROUPS.sub("", path)
 
 
 Watch = Callable[[StepReport], Any]

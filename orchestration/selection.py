@@ -8,6 +8,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from ..errors import PenstockError
 from .check import upstream_tasks
+from .report import label
 from .spec import Pipeline
 
 
@@ -110,7 +111,11 @@ class _Graph:
             *self.steps,
             *(prefix.rstrip("/") for prefix in self.siblings if prefix),
         }
-        found = [path for path in paths if path == wanted or path.endswith(f"/{wanted}")]
+        found = [
+            path
+            for path in paths
+            if path == wanted or path.endswith(f"/{wanted}") or label(path) == wanted
+        ]
         if len(found) == 1 or wanted in found:
             return wanted if wanted in found else found[0]
         if found:

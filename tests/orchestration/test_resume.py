@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import List
 
 import pytest
 from kfp import dsl
@@ -167,6 +168,26 @@ def test_a_part_needs_the_outputs_of_the_rest(execute_in, marks, part):
 
     assert again.state is State.FAILED
     assert "earlier run has no outputs of mark-3" in again.by_path["mark-3"].reason
+
+
+@pytest.mark.parametrize(
+    "name", ["for-loop-1/condition-2/text", "for-loop-1/7/condition-2/text", "for-loop-1/text"]
+)
+def test_a_step_is_found_by_its_path_and_as_it_is_shown(compiled, name):
+    @component
+    def text(value: int) -> int:
+        return value
+
+    @dsl.pipeline
+    def grouped(items: List[int]):
+        with dsl.ParallelFor(items) as item:
+            with dsl.If(item > 1):
+                text(value=item)
+            text(value=item)
+
+    selection = select(compiled(grouped), start=None, end=None, only=name)
+
+    assert selection.run == {"for-loop-1/condition-2/text"}
 
 
 @pytest.mark.parametrize(

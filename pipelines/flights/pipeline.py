@@ -81,8 +81,10 @@ def flights_pipeline(
         examples=examples, model=trained.outputs["model"], eval_config=EVAL_CONFIG
     )
     with dsl.If(evaluated.outputs["blessed"] == True, name="blessed"):  # noqa: E712
-        pusher(
+        pushed = pusher(
             model=trained.outputs["model"],
             blessing=evaluated.outputs["blessing"],
             destination=destination,
         )
+        # The destination knows whether the model is there; the cache does not.
+        pushed.set_caching_options(False)

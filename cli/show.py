@@ -68,6 +68,13 @@ class Screen:
                 rows.append(spinner)
         return Group(*rows)
 
+    def doubts(self, phrases: list[str]) -> None:
+        """Say what is not known to run on Kubeflow."""
+        for phrase in phrases:
+            self.console.print(
+                f"[yellow]Note: {escape(phrase)}, which Kubeflow's backend is not known to run.[/]"
+            )
+
     def step(self, step: StepReport) -> None:
         """Show that a step started or ended."""
         if step.state is State.RUNNING:

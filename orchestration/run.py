@@ -1,11 +1,12 @@
 """The local runner: a compiled pipeline, executed on this machine with Kubeflow's semantics."""
 
 import asyncio
+import contextlib
 import secrets
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -249,14 +250,22 @@ def _base(store: Store, pipeline: Pipeline, base: str) -> list[md.Execution]:
 
 
 def _new_folder(root: Path, pipeline: Pipeline) -> tuple[str, Path]:
-    run_id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    folder = root.absolute() / pipeline.name / run_id
+    home = root.absolute() / pipeline.name
     try:
-        folder.mkdir(parents=True)
+        home.mkdir(parents=True, exist_ok=True)
+        run_id, folder = next(_free(home))
         (folder / COMPILED).write_text(pipeline.text)
     except OSError as error:
         raise PenstockError(
-            f"The run cannot be written to {folder}: {error.strerror}; choose a writable folder "
+            f"The run cannot be written to {home}: {error.strerror}; choose a writable folder "
             "with --root or PENSTOCK_ROOT."
         ) from error
     return run_id, folder
+
+
+def _free(home: Path) -> Iterator[tuple[str, Path]]:
+    while True:
+        run_id = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        with contextlib.suppress(FileExistsError):
+            (home / run_id).mkdir()
+            yield run_id, home / run_id

@@ -35,4 +35,4 @@ lock tf216 tf216 3.10 3.12 --all-extras
 lock tf221 tf221 3.10 3.14 --all-extras
 # What executors need, at the versions that the train was tested with. kfp's own requirements are left
 # out: inside a step it only loads kfp.dsl, and its protobuf need not match TensorFlow's.
-lock image tf221 3.10 3.14 --extra runtime --extra flights --constraint tf221.txt --override image.override
+lock image tf221 3.10 3.14 --extra runtime --extra flights --extra avro --extra s3 --constraint tf221.txt --override image.override

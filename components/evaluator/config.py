@@ -238,10 +238,10 @@ def _check_thresholds(config: config_pb2.EvalConfig) -> None:
             )
         names = frozenset((*slicing.feature_keys, *slicing.feature_values) if slicing else ())
         if slicing and names not in sliced_by:
+            where = f"slices by {' and '.join(sorted(names))}" if names else "all rows"
             raise PenstockError(
-                f"The threshold on {key.name!r} in eval_config is for slices by "
-                f"{' and '.join(sorted(names)) or 'nothing'}, which slicing_specs does not make; "
-                "add that slicing there."
+                f"The threshold on {key.name!r} in eval_config is for {where}, which "
+                "slicing_specs does not make; add that slicing there."
             )
 
 

@@ -130,17 +130,18 @@ def _result(verdict: Verdict, metrics: Mapping[str, Any]) -> dict[str, Any]:
     slices = len(metrics["slices"]) - bool(overall)
     shown = ", ".join(f"{n} {v:.4g}" for n, v in finite.items() if n != "example_count")
     counted = f"{metrics['rows']:,} rows, {slices} slice{'' if slices == 1 else 's'}"
-    word = "blessed" if verdict.blessed else "not blessed"
+    passed = sum(check.passed for check in verdict.checks)
+    gate = f"{passed} of {len(verdict.checks)} checks passed"
     return {
         "blessed": verdict.blessed,
         "reason": verdict.reason,
         "metrics": finite,
         "evaluation": {"summary": f"{counted}: {shown}" if shown else counted, **finite},
         "blessing": {
-            "summary": f"{word}: {verdict.reason}",
+            "summary": f"blessed, {gate}" if verdict.blessed else f"not blessed: {verdict.reason}",
             "blessed": verdict.blessed,
             "checks": len(verdict.checks),
-            "failed_checks": sum(not check.passed for check in verdict.checks),
+            "failed_checks": len(verdict.checks) - passed,
         },
     }
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--depth",
     type=click.IntRange(1, 100),
-    default=30,
+    default=10,
     show_default=True,
     help="So many steps in each direction.",
 )

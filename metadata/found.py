@@ -1,5 +1,6 @@
 """The artifacts of a store, by number, place, content or name."""
 
+import re
 from pathlib import Path
 
 from sqlalchemy import select
@@ -10,7 +11,7 @@ from .models import OUTPUT, ArtifactRow, AssociationRow, EventRow, ExecutionRow,
 from .runs import Runs
 from .values import Artifact, ArtifactState
 
-SHORT_DIGEST = 4  # hex digits that tell artifacts apart, for people
+SOME_DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
 
 
 class Found(Runs):
@@ -56,8 +57,8 @@ class Found(Runs):
         if text.isdigit():
             return self.artifact(int(text))
         found = self.artifacts(uri=text) or self._around(Path(text).absolute())
-        if not found and (name := text.removeprefix("sha256:")) and len(name) >= SHORT_DIGEST:
-            found = self._by_digest(f"sha256:{name}")
+        if not found and (digits := SOME_DIGEST.fullmatch(text)):
+            found = self._by_digest(f"sha256:{digits[1]}")
         if not found and "@" in text:
             name, _, run_id = text.rpartition("@")
             return self._made_in(name, self.run(run_id).id)
@@ -79,7 +80,8 @@ class Found(Runs):
         with self.reading() as session:
             rows = session.scalars(
                 select(ArtifactRow)
-                .where(ArtifactRow.digest.startswith(beginning, autoescape=True))
+                # g is the first letter that is no hex digit; a range, since LIKE uses no index
+                .where(ArtifactRow.digest >= beginning, ArtifactRow.digest < f"{beginning}g")
                 .order_by(ArtifactRow.id.desc())
             ).all()
         if len(digests := sorted({str(row.digest) for row in rows})) > 1:
@@ -92,21 +94,23 @@ class Found(Runs):
     def _made_in(self, name: str, run_id: str) -> Artifact:
         with self.reading() as session:
             rows = session.execute(
-                select(ArtifactRow, ExecutionRow.name, EventRow.name, EventRow.position)
+                select(
+                    ArtifactRow, ExecutionRow.name, EventRow.name, EventRow.position, EventRow.id
+                )
                 .join(EventRow, EventRow.artifact_id == ArtifactRow.id)
                 .join(ExecutionRow, ExecutionRow.id == EventRow.execution_id)
                 .join(AssociationRow, AssociationRow.execution_id == ExecutionRow.id)
                 .join(RunRow, RunRow.context_id == AssociationRow.context_id)
                 .where(RunRow.run_id == run_id, EventRow.type == OUTPUT)
-                .order_by(EventRow.id)
             ).all()
-        lists = {(task, output) for _, task, output, position in rows if position > 0}
+        rows = sorted(rows, key=lambda row: row[-1])  # in SQL the order misleads SQLite's planner
+        lists = {(task, output) for _, task, output, position, _ in rows if position > 0}
         made = {
             f"{task}/{output}" + (f"[{position}]" if (task, output) in lists else ""): (
                 row,
                 (task, output, f"{task}/{output}", row.name),
             )
-            for row, task, output, position in rows
+            for row, task, output, position, _ in rows
         }
         if name in made:
             return reading.artifact_of(made[name][0])

@@ -125,40 +125,63 @@ class _Places:
         )
 
 
+class _Real:
+    """Paths without links, as os.path.realpath returns them; each folder is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Path] = {"/": Path("/")}
+
+    def __call__(self, place: str) -> Path:
+        found = self._known.get(place)
+        if found is None:
+            above, name = os.path.split(place)
+            plain = name not in ("", ".", "..") and not os.path.islink(place)  # noqa: PTH114
+            found = self(above) / name if plain else Path(os.path.realpath(place))
+            self._known[place] = found
+        return found
+
+
 def _find(session: Session, root: Path, keep: Keep) -> Garbage:
     kept, dropped = _divide(reading.runs(session), keep)
     needed_ids = _used(session, [run.id for run in kept])
-    needed = _Places()
-    unneeded: list[Artifact] = []
+    needed, real = _Places(), _Real()
+    made_in = {real(run.folder) for run in (*kept, *dropped)}
+    made_in = {folder for folder in made_in if root in folder.parents}
+    unneeded: dict[int, Path] = {}
+    outside: list[int] = []
     gone = ArtifactState.DELETED.value
-    for row in session.scalars(select(ArtifactRow).where(ArtifactRow.state != gone)):
-        if row.id in needed_ids or {row.digest, row.uri} & keep.protected:
-            needed.add(_real(row.uri))
+    columns = (ArtifactRow.id, ArtifactRow.uri, ArtifactRow.digest)
+    for row in session.execute(select(*columns).where(ArtifactRow.state != gone)):
+        if not row.uri.startswith("/"):
+            if row.id not in needed_ids:
+                outside.append(row.id)
+        elif row.id in needed_ids or {row.digest, row.uri} & keep.protected:
+            needed.add(real(row.uri))
         else:
-            unneeded.append(reading.artifact_of(row))
-    folders = {_real(run.folder) for run in (*kept, *dropped)}
-    made_in = {folder for folder in folders if root in folder.parents}
-    artifacts, outside = [], []
-    for artifact in unneeded:
-        place = _real(artifact.uri)
-        if (
-            not _local(artifact.uri)
-            or root not in place.parents
-            or made_in.isdisjoint(place.parents)
-        ):
-            outside.append(artifact)
+            unneeded[row.id] = real(row.uri)
+    deletable = []
+    for artifact_id, place in unneeded.items():
+        if made_in.isdisjoint(place.parents):
+            outside.append(artifact_id)
         elif not needed.touch(place):
-            artifacts.append(artifact)
+            deletable.append(artifact_id)
     for run in kept:
-        needed.add(_real(run.folder))
+        needed.add(real(run.folder))
     removable = [
         Path(run.folder)
         for run in dropped
-        if root in _real(run.folder).parents
-        and not needed.touch(_real(run.folder))
+        if root in real(run.folder).parents
+        and not needed.touch(real(run.folder))
         and Path(run.folder).is_dir()
     ]
-    return Garbage(tuple(artifacts), tuple(removable), tuple(outside), tuple(kept), tuple(dropped))
+    known = reading.artifacts(session, [*deletable, *outside])
+    return Garbage(
+        artifacts=tuple(known[id] for id in deletable),
+        folders=tuple(removable),
+        outside=tuple(known[id] for id in outside),
+        kept=tuple(kept),
+        dropped=tuple(dropped),
+    )
 
 
 def _divide(runs: list[Run], keep: Keep) -> tuple[list[Run], list[Run]]:
@@ -209,14 +232,6 @@ def _inside(root: str | Path) -> Path:
     if not folder.is_dir():
         raise PenstockError(f"There is no folder {root}; say where runs lie with --root.")
     return folder.resolve()
-
-
-def _local(uri: str) -> bool:
-    return uri.startswith("/")
-
-
-def _real(uri: str) -> Path:
-    return Path(os.path.realpath(uri))
 
 
 def _delete(place: Path) -> None:

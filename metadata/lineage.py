@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import BigInteger, Integer, and_, cast, func, literal, select
 from sqlalchemy.orm import Session, aliased
 
 from . import reading
@@ -14,6 +14,7 @@ from .models import INPUT, OUTPUT, AssociationRow, EventRow, ExecutionRow, RunRo
 from .values import Artifact, ExecutionState
 
 LIMIT = 1000
+VISITS = 5  # how often one artifact may be come upon, by ways of different length
 COMPLETE, CACHED = ExecutionState.COMPLETE.value, ExecutionState.CACHED.value
 
 
@@ -84,17 +85,16 @@ def lineage(
         store: Where to look.
         artifact: One of the store's.
         depth: How many steps to go in each direction; None for all.
-        limit: How many artifacts to visit in each direction at most, the nearest first.
+        limit: How many artifacts and steps to visit in each direction at most, the nearest first.
     """
     if artifact.id is None:
         raise ValueError("the artifact has no id: it is not from a store")
     with store.reading() as session:
-        up, more_up = _reached(session, _upward(artifact.id, limit), limit)
-        down, more_down = _reached(session, _downward(artifact.id, limit), limit)
+        up, more_up = _reached(session, _upward(artifact.id, depth), limit)
+        down, more_down = _reached(session, _downward(artifact.id, depth), limit)
+        consumers, more_consumers = _consumers(session, down, limit)
         origins = _steps(session, _makers(session, up))
-        uses, repeated = _without_repetitions(
-            _steps(session, _consumers(session, down)), frozenset(down)
-        )
+        uses, repeated = _without_repetitions(_steps(session, consumers), frozenset(down))
         origins, beyond_origins = _within(origins, artifact.id, depth, upward=True)
         uses, beyond_uses = _within(uses, artifact.id, depth, upward=False)
         shown = {id for step in (*origins, *uses) for id in (*step.inputs, *step.outputs)}
@@ -105,7 +105,7 @@ def lineage(
         origins=tuple(origins),
         uses=tuple(uses),
         repeated=repeated,
-        truncated=more_up or more_down or beyond_origins or beyond_uses,
+        truncated=more_up or more_down or more_consumers or beyond_origins or beyond_uses,
     )
 
 
@@ -119,34 +119,51 @@ def _first_output(artifact_id: Any) -> Any:
     )
 
 
-def _upward(artifact_id: int, limit: int) -> Any:
-    start = select(EventRow.artifact_id.label("id")).filter_by(artifact_id=artifact_id).limit(1)
-    reached = select(start.subquery().c.id).cte("up", recursive=True)
+def _upward(artifact_id: int, depth: int | None) -> Any:
+    reached = _start(artifact_id).cte("up", recursive=True)
     made, consumed = aliased(EventRow), aliased(EventRow)
-    reached = reached.union(
-        select(consumed.artifact_id)
-        .join(made, and_(made.execution_id == consumed.execution_id, consumed.type == INPUT))
-        .join(reached, made.artifact_id == reached.c.id)
-        .where(made.id == _first_output(reached.c.id))
+    step = (
+        select(consumed.artifact_id, _deeper(reached, depth))
+        .select_from(reached)
+        .join(made, made.id == _first_output(reached.c.id))
+        .join(consumed, and_(consumed.execution_id == made.execution_id, consumed.type == INPUT))
     )
-    return select(reached.c.id).limit(limit + 1)
+    reached = reached.union(step if depth is None else step.where(reached.c.depth < depth))
+    return select(reached.c.id)
 
 
-def _downward(artifact_id: int, limit: int) -> Any:
-    start = select(EventRow.artifact_id.label("id")).filter_by(artifact_id=artifact_id).limit(1)
-    reached = select(start.subquery().c.id).cte("down", recursive=True)
+def _downward(artifact_id: int, depth: int | None) -> Any:
+    reached = _start(artifact_id).cte("down", recursive=True)
     made, consumed = aliased(EventRow), aliased(EventRow)
-    reached = reached.union(
-        select(made.artifact_id)
-        .join(consumed, and_(consumed.execution_id == made.execution_id, made.type == OUTPUT))
-        .join(reached, and_(consumed.artifact_id == reached.c.id, consumed.type == INPUT))
+    step = (
+        select(made.artifact_id, _deeper(reached, depth))
+        .select_from(reached)
+        .join(consumed, and_(consumed.artifact_id == reached.c.id, consumed.type == INPUT))
+        .join(made, and_(made.execution_id == consumed.execution_id, made.type == OUTPUT))
     )
-    return select(reached.c.id).limit(limit + 1)
+    reached = reached.union(step if depth is None else step.where(reached.c.depth < depth))
+    return select(reached.c.id)
+
+
+def _start(artifact_id: int) -> Any:
+    return select(
+        cast(literal(artifact_id), BigInteger).label("id"), literal(0, Integer).label("depth")
+    )
+
+
+def _deeper(reached: Any, depth: int | None) -> Any:
+    """Return the distance to record: without a limit none, so that each artifact comes once."""
+    return literal(0, Integer) if depth is None else reached.c.depth + 1
 
 
 def _reached(session: Session, query: Any, limit: int) -> tuple[list[int], bool]:
-    ids = list(session.scalars(query))
-    return ids[:limit], len(ids) > limit
+    """Return the artifacts that a recursion reaches, the nearest first, and whether it had more.
+
+    With a depth one artifact may come several times, at several distances.
+    """
+    ids = list(session.scalars(query.limit(VISITS * limit)))
+    distinct = list(dict.fromkeys(ids))
+    return distinct[:limit], len(distinct) > limit or len(ids) == VISITS * limit
 
 
 def _makers(session: Session, artifact_ids: Iterable[int]) -> list[int]:
@@ -165,16 +182,18 @@ def _makers(session: Session, artifact_ids: Iterable[int]) -> list[int]:
     ]
 
 
-def _consumers(session: Session, artifact_ids: Iterable[int]) -> list[int]:
-    return [
-        execution_id
-        for chunk in reading.chunks(artifact_ids)
-        for execution_id in session.scalars(
+def _consumers(session: Session, artifact_ids: Iterable[int], limit: int) -> tuple[list[int], bool]:
+    found: list[int] = []
+    for chunk in reading.chunks(artifact_ids):
+        found += session.scalars(
             select(EventRow.execution_id)
             .where(EventRow.artifact_id.in_(chunk), EventRow.type == INPUT)
             .distinct()
+            .limit(limit + 1 - len(found))
         )
-    ]
+        if len(found) > limit:
+            return found[:limit], True
+    return found, False
 
 
 def _steps(session: Session, execution_ids: Iterable[int]) -> list[Step]:

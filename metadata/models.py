@@ -137,10 +137,13 @@ class EventRow(Table):
     """
 
     __tablename__ = "event"
-    __table_args__ = (UniqueConstraint("execution_id", "type", "name", "position"),)
+    __table_args__ = (
+        UniqueConstraint("execution_id", "type", "name", "position"),
+        Index(None, "artifact_id", "type", "id"),
+    )
 
     id: Mapped[int] = mapped_column(Id, primary_key=True)
-    artifact_id: Mapped[int] = mapped_column(ForeignKey("artifact.id"), index=True)
+    artifact_id: Mapped[int] = mapped_column(ForeignKey("artifact.id"))
     execution_id: Mapped[int] = mapped_column(ForeignKey("execution.id"))
     type: Mapped[str]
     name: Mapped[str]

@@ -69,13 +69,13 @@ def postgres():
 
 @pytest.fixture
 def database(postgres):
-    """The URL of an empty database."""
+    """The URL of an empty schema in a database: made faster than a database, and as separate."""
     import psycopg
 
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(f"{postgres}/postgres", autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
-    return f"{postgres}/{name}"
+        server.execute(f"CREATE SCHEMA {name}")
+    return f"{postgres}/postgres?options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(params=DATABASES)

@@ -362,7 +362,7 @@ def test_wrong_password_and_wrong_database(database):
     with pytest.raises(PenstockError, match="cannot be reached: password authentication failed"):
         Store.open(database.replace("secret", "wrong"))
     with pytest.raises(PenstockError, match='cannot be reached: database "nowhere" does not'):
-        Store.open(database.rpartition("/")[0] + "/nowhere")
+        Store.open(database.replace("/postgres?", "/nowhere?"))
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_gc_says_what_it_would_do_and_does_it_when_told(root):
     old, new = root / "flights/20260101-aa", root / "flights/20260102-bb"
 
     text = call("gc", "--keep", 1, "--root", root)
-    assert "Would delete 2 artifacts, 0 run folders" in text and "--delete" in text
+    assert "Would delete 2 artifacts and 0 run folders" in text and "--delete" in text
     assert (old / "train/model/data").is_file()
 
     done = as_json("gc", "--keep", 1, "--delete", "--root", root)

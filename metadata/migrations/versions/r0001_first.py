@@ -158,4 +158,4 @@ def upgrade() -> None:
             name="uq_event_execution_id_type_name_position",
         ),
     )
-    op.create_index("ix_event_artifact_id", "event", ["artifact_id"])
+    op.create_index("ix_event_artifact_id_type_id", "event", ["artifact_id", "type", "id"])

@@ -508,7 +508,7 @@ def test_the_component_hands_on_verdict_metrics_and_page(examples, model, tmp_pa
 
 def change(old: str, new: str) -> str:
     assert old in CONFIG
-    return CONFIG.replace(old, new)
+    return CONFIG.replace(old, new, 1)
 
 
 @pytest.mark.parametrize(

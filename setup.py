@@ -5,7 +5,16 @@ from pathlib import Path
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-ROOMS = ("components", "pipelines", "schemas", "data", "metadata", "orchestration", "cli")
+ROOMS = (
+    "components",
+    "pipelines",
+    "schemas",
+    "data",
+    "metadata",
+    "orchestration",
+    "reports",
+    "cli",
+)
 DATA = ["**/*.pbtxt", "**/*.json", "**/*.html", "**/*.mako", "**/README.md"]
 
 

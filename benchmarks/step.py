@@ -33,7 +33,11 @@ def arguments(step: str, work: Path) -> dict[str, Any]:
     metrics = at(f"{step}_metrics", artifacts.dsl.Metrics)
     return {
         "example_gen": {"examples": examples, "pattern": str(work / "csv" / "*.csv")},
-        "statistics_gen": {"examples": examples, "statistics": statistics},
+        "statistics_gen": {
+            "examples": examples,
+            "statistics": statistics,
+            "report": at("statistics.html", artifacts.dsl.HTML),
+        },
         "schema_gen": {"schema": schema, "schema_text": schema_text("flights")},
         "example_validator": {
             "statistics": statistics,

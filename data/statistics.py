@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from ..errors import PenstockError
@@ -16,6 +18,33 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
 STATISTICS = "stats.binpb"
+TABLE = "statistics.parquet"
+PAGE = "statistics.html"
+
+# The columns of `statistics.parquet`: one row per dataset and feature, null where a measure does
+# not exist for the feature's type.
+TABLE_SCHEMA = pa.schema(
+    [
+        ("split", pa.string()),
+        ("feature", pa.string()),
+        ("type", pa.string()),
+        ("rows", pa.int64()),
+        ("missing", pa.int64()),
+        ("values", pa.int64()),
+        ("min_values_per_row", pa.int64()),
+        ("max_values_per_row", pa.int64()),
+        ("mean", pa.float64()),
+        ("std_dev", pa.float64()),
+        ("zeros", pa.int64()),
+        ("min", pa.float64()),
+        ("median", pa.float64()),
+        ("max", pa.float64()),
+        ("quantiles", pa.list_(pa.float64())),
+        ("distinct", pa.int64()),
+        ("mean_length", pa.float64()),
+        ("top_values", pa.list_(pa.struct([("value", pa.string()), ("count", pa.float64())]))),
+    ]
+)
 
 
 def statistics_splits(path: str | os.PathLike[str]) -> list[str]:
@@ -63,3 +92,46 @@ def read_statistics(
             "again."
         )
     return statistics
+
+
+def statistics_table(datasets: Iterable[statistics_pb2.DatasetFeatureStatistics]) -> pa.Table:
+    """Return the statistics as a table of `TABLE_SCHEMA`, one row per dataset and feature.
+
+    `quantiles` are the edges of TFDV's quantile histogram, by default the deciles from the minimum
+    to the maximum. A feature's name is its path, the steps joined by dots.
+    """
+    rows = [_table_row(dataset, feature) for dataset in datasets for feature in dataset.features]
+    return pa.Table.from_pylist(rows, schema=TABLE_SCHEMA)
+
+
+def _table_row(dataset: Any, feature: Any) -> dict[str, Any]:
+    kind = feature.WhichOneof("stats")
+    stats = getattr(feature, kind) if kind else feature.num_stats
+    common = stats.common_stats
+    row = {
+        "split": dataset.name,
+        "feature": ".".join(feature.path.step) or feature.name,
+        "type": type(feature).Type.Name(feature.type).lower(),
+        "rows": int(dataset.num_examples),
+        "missing": int(dataset.num_examples) - int(common.num_non_missing),
+        "values": int(common.tot_num_values),
+        "min_values_per_row": int(common.min_num_values),
+        "max_values_per_row": int(common.max_num_values),
+    }
+    if not common.tot_num_values:
+        return row
+    if kind == "num_stats":
+        row |= {name: getattr(stats, name) for name in ("mean", "std_dev", "min", "median", "max")}
+        row["zeros"] = int(stats.num_zeros)
+        for histogram in stats.histograms:
+            if histogram.type == histogram.QUANTILES and histogram.buckets:
+                edges = [bucket.low_value for bucket in histogram.buckets]
+                row["quantiles"] = [*edges, histogram.buckets[-1].high_value]
+    elif kind == "string_stats":
+        row["distinct"] = int(stats.unique)
+        row["mean_length"] = stats.avg_length
+        row["top_values"] = [{"value": t.value, "count": t.frequency} for t in stats.top_values]
+    elif kind == "bytes_stats":
+        row["distinct"] = int(stats.unique)
+        row["mean_length"] = stats.avg_num_bytes
+    return row

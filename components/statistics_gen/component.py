@@ -10,6 +10,7 @@ from ..image import image
 def statistics_gen(
     examples: dsl.Input[Examples],
     statistics: dsl.Output[Statistics],
+    report: dsl.Output[dsl.HTML],
     exclude_splits: Optional[List[str]] = None,
     sample_rate: float = 1.0,
     beam_pipeline_args: Optional[List[str]] = None,
@@ -24,11 +25,18 @@ def statistics_gen(
             default.
 
     Returns:
-        statistics: One `stats.binpb` per split, which `tfdv.load_stats_binary` reads.
+        statistics: One `stats.binpb` per split, which `tfdv.load_stats_binary` reads, a table of
+            all and the page.
+        report: The page of distributions, for Kubeflow's UI.
     """
     from penstock.components.statistics_gen.executor import generate_statistics
 
     summary = generate_statistics(
-        examples.path, statistics.path, exclude_splits, sample_rate, beam_pipeline_args
+        examples.path,
+        statistics.path,
+        exclude_splits,
+        sample_rate,
+        beam_pipeline_args,
+        report_path=report.path,
     )
     statistics.metadata.update(summary)

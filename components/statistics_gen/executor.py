@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pyarrow.parquet as pq
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from ...data.beam import pipeline_options
 from ...data.examples import Manifest, read_manifest, shard_paths, split_folder
 from ...data.output import new_folder
-from ...data.statistics import STATISTICS
+from ...data.statistics import PAGE, STATISTICS, TABLE, statistics_table
 from ...errors import PenstockError
+from ...reports.statistics import statistics_page
 from .counting import CountShard, MergePartials, ShardTask
 
 
@@ -25,8 +27,9 @@ def generate_statistics(
     exclude_splits: Sequence[str] | None = None,
     sample_rate: float = 1.0,
     beam_pipeline_args: Sequence[str] | None = None,
+    report_path: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Write the statistics of every split of the examples.
+    """Write the statistics of every split of the examples, as protos, as a table and as a page.
 
     TFDV knows integers, floats and strings. Booleans are counted as the integers 0 and 1, dates as
     days and timestamps as the integer of their own unit since 1970-01-01.
@@ -38,6 +41,7 @@ def generate_statistics(
         sample_rate: The chance of each row to be used, above 0 and up to 1, drawn with a seed that
             comes from the shard's name.
         beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
+        report_path: Where the page shall lie a second time, for Kubeflow's UI.
 
     Returns:
         Metadata: summary, rows counted per split.
@@ -72,10 +76,14 @@ def generate_statistics(
                 | "Merge" >> beam.CombinePerKey(MergePartials(options))
                 | "Write" >> beam.Map(_write, files, columns)
             )
-        rows = {
-            split: int(tfdv.load_stats_binary(str(file)).datasets[0].num_examples)
-            for split, file in files.items()
-        }
+        datasets = [tfdv.load_stats_binary(str(file)).datasets[0] for file in files.values()]
+        pq.write_table(statistics_table(datasets), folder / TABLE)
+        page = statistics_page(datasets)
+        (folder / PAGE).write_text(page, encoding="utf-8")
+        if report_path is not None:
+            Path(report_path).parent.mkdir(parents=True, exist_ok=True)
+            Path(report_path).write_text(page, encoding="utf-8")
+    rows = {dataset.name: int(dataset.num_examples) for dataset in datasets}
     counted = ", ".join(f"{split} {number:,}" for split, number in rows.items())
     columns_counted = f"{len(columns)} column{'s'[: len(columns) != 1]}"
     return {"summary": f"{columns_counted} over the rows of {counted}", "rows": rows}

@@ -9,6 +9,7 @@ import pytest
 import tensorflow_data_validation as tfdv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kfp import dsl
 
 from penstock.components.artifacts import Examples, Statistics
 from penstock.components.example_gen.executor import generate_examples
@@ -278,7 +279,14 @@ def test_an_error_within_beam_keeps_its_sentence(examples_of, tmp_path):
 def test_the_component_passes_its_parameters_on(folders, tmp_path):
     examples = Examples(uri=str(folders[0]))
     statistics = Statistics(uri=str(tmp_path / "out"))
+    report = dsl.HTML(uri=str(tmp_path / "page" / "report.html"))
     statistics_gen.python_func(
-        examples=examples, statistics=statistics, exclude_splits=["train"], sample_rate=0.5
+        examples=examples,
+        statistics=statistics,
+        report=report,
+        exclude_splits=["train"],
+        sample_rate=0.5,
     )
+    page = (tmp_path / "out" / "statistics.html").read_bytes()
+    assert (tmp_path / "page" / "report.html").read_bytes() == page
     assert list(statistics.metadata["rows"]) == ["eval"]

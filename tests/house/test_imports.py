@@ -17,6 +17,7 @@ LAYERS = (
     {"penstock.orchestration"},
     {"penstock.pipelines"},
     {"penstock.components"},
+    {"penstock.reports"},
     {"penstock.data", "penstock.metadata", "penstock.schemas"},
     {"penstock.errors"},
 )

@@ -1,14 +1,17 @@
 """Connections to the store: SQLite or PostgreSQL, set up alike, failing with sentences."""
 
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from ..errors import PenstockError
 
@@ -70,7 +73,7 @@ def connect(url: URL, busy_seconds: float) -> Engine:
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, connect_args={"timeout": busy_seconds}, max_overflow=-1)
         event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", partial(_begin_sqlite, busy_seconds))
         return engine
     try:
         engine = create_engine(
@@ -101,9 +104,24 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin_sqlite(busy_seconds: float, connection: Connection) -> None:
+    if not connection.get_execution_options().get(WRITES, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    until = time.monotonic() + busy_seconds
+    # SQLite itself asks ever more seldom, and goes without while others write all the time.
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > until:
+                    raise
+            time.sleep(random.uniform(0.001, 0.005))  # noqa: S311 - so that two do not keep step
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(busy_seconds * 1000)}")
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from ..data.digest import digest_bytes
+from ..data.digest import digest_bytes, digest_path
 
 OURS = "penstock"
+NO_DATA = (".py", ".pyc", ".md", ".so")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(:\w+)?")
 
 
@@ -28,8 +29,9 @@ def code_parts(source: str) -> dict[str, str]:
 
     Returns:
         `code <module>` to the digest of its file for each module of Penstock or of the author that
-        is imported, also indirectly and inside functions; `library <name>` to its version for each
-        installed library.
+        is imported, also indirectly and inside functions; `data <package>` to that of the other
+        files beside them, such as templates; `library <name>` to its version for each installed
+        library.
     """
     parts: dict[str, str] = {}
     waiting = list(_imported(source, ""))
@@ -49,10 +51,23 @@ def code_parts(source: str) -> dict[str, str]:
             continue
         content, imports = _read(str(file), file.stat().st_mtime_ns, module)
         parts[f"code {module}"] = content
+        if "." in module and file.name == "__init__.py":
+            parts |= _package_data(module, file.parent)
         waiting.extend(imports)
         if "." in module:
             waiting.append(module.rpartition(".")[0])
     return parts
+
+
+def _package_data(module: str, folder: Path) -> dict[str, str]:
+    files = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file.suffix not in NO_DATA and not file.name.startswith(".")
+    ]
+    if not files:
+        return {}
+    return {f"data {module}": digest_bytes("\n".join(map(digest_path, files)).encode())}
 
 
 def named_code(value: str) -> dict[str, str]:

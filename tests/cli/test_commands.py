@@ -190,6 +190,12 @@ def test_a_second_ctrl_c_stops_now(author):
     assert run.returncode == 130
     assert "slow  stopped" in output
 
+    compiled = next(author.glob("penstock-runs/water/*/pipeline.yaml"))
+    compiled.write_text(compiled.read_text().replace("time.sleep(seconds)", "pass"))
+    resumed = penstock(author, "run", "--resume", "latest")
+    assert resumed.returncode == 0
+    assert "✓ picky  cached" in resumed.stdout
+
 
 def wait_for(author, file):
     for _ in range(600):

@@ -216,6 +216,23 @@ def test_a_module_that_a_parameter_names_counts_with_its_code(run, tmp_path, mon
     )
 
 
+def test_a_template_beside_the_code_counts(tmp_path, monkeypatch):
+    package = tmp_path / "author_of_pages" / "pages"
+    package.mkdir(parents=True)
+    for file in (package / "__init__.py", package.parent / "__init__.py"):
+        file.write_text("")
+    (package / "page.html").write_text("<p>")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    before = named_code("author_of_pages.pages")
+    (package / "page.html").write_text("<b>")
+    after = named_code("author_of_pages.pages")
+
+    assert {name for name in before if before[name] != after[name]} == {
+        "data author_of_pages.pages"
+    }
+
+
 def test_code_is_followed_through_penstock_but_not_through_libraries():
     parts = code_parts(
         "def f():\n    from penstock.data.digest import digest_path\n    import yaml"

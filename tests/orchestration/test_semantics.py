@@ -414,6 +414,63 @@ def test_artifacts_of_a_loop_are_collected_in_order(execute):
     assert execute(loop, workers=3).outputs == {"Output": "xyz"}
 
 
+def test_a_loop_over_artifacts(execute):
+    @component
+    def copy(data: dsl.Input[dsl.Dataset]) -> str:
+        return "<" + open(data.path).read() + ">"
+
+    @dsl.pipeline
+    def makes() -> List[dsl.Dataset]:
+        with dsl.ParallelFor(["x", "y"]) as item:
+            made = write(content=item)
+        return dsl.Collected(made.outputs["data"])
+
+    @dsl.pipeline
+    def loop() -> str:
+        with dsl.ParallelFor(makes().output) as data:
+            copied = copy(data=data)
+        return join(parts=dsl.Collected(copied.output)).output
+
+    assert execute(loop).outputs == {"Output": "<x>+<y>"}
+
+
+def test_one_of_two_artifacts(execute):
+    @dsl.pipeline
+    def branches(n: int) -> str:
+        with dsl.If(n == 1):
+            one = write(content="one")
+        with dsl.Else():
+            other = write(content="other")
+        return read(data=dsl.OneOf(one.outputs["data"], other.outputs["data"])).output
+
+    assert execute(branches, n=1).outputs == {"Output": "one:3"}
+    assert execute(branches, n=2).outputs == {"Output": "other:5"}
+
+
+def test_groups_inside_a_nested_pipeline(execute):
+    @dsl.pipeline
+    def inner(items: List[str], word: Optional[str] = None) -> str:
+        with dsl.ParallelFor(items) as item:
+            with dsl.If(item != "b"):
+                text(value=item)
+            each = text(value=item)
+        return join(parts=dsl.Collected(each.output)).output
+
+    @dsl.pipeline
+    def outer() -> str:
+        with dsl.ExitHandler(final()):
+            nested = inner(items=["a", "b"])
+            text(value=nested.output)
+        return text(value="done").output
+
+    run = execute(outer)
+
+    assert run.state is State.SUCCEEDED
+    assert run.by_path["exit-handler-1/text"].outputs.parameters == {"Output": "a+b"}
+    assert "exit-handler-1/inner/for-loop-1/1/condition-2" in run.not_taken
+    assert "exit-handler-1/inner/for-loop-1/0/condition-2/text" in run.ran
+
+
 def test_parallelism_limits_a_loop(execute):
     running, most = set(), []
 

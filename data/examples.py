@@ -51,6 +51,7 @@ class Manifest:
     source: dict[str, Any]
     splits: dict[str, tuple[Shard, ...]]
     accounts: dict[str, int] = field(default_factory=dict)
+    leakage: dict[str, int] = field(default_factory=dict)
 
     def rows(self, split: str) -> int:
         """Return the number of rows of `split`.
@@ -88,6 +89,7 @@ def write_manifest(path: str | os.PathLike[str], manifest: Manifest) -> None:
         "spans": list(manifest.spans),
         "source": manifest.source,
         "accounts": manifest.accounts,
+        "leakage": manifest.leakage,
         "splits": {
             split: {
                 "rows": manifest.rows(split),
@@ -130,6 +132,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
                 for name, split in content["splits"].items()
             },
             accounts=content.get("accounts", {}),
+            leakage=content.get("leakage", {}),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PenstockError(

@@ -16,11 +16,12 @@ import datetime
 import glob
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import PenstockError
+from .windows import Window, spans_in
 
 EPOCH = datetime.date(1970, 1, 1)
 PLACEHOLDER = re.compile(r"\{(SPAN|VERSION)(?::([^}]*))?\}|\{(YYYY|MM|DD)\}")
@@ -29,12 +30,16 @@ DATE_DIGITS = {"YYYY": 4, "MM": 2, "DD": 2}
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to read: where it lies, how messages and manifests call it, its span and version."""
+    """A file to read: where it lies, how manifests call it, its span and version, its split.
+
+    A file has a split when all its rows belong to one.
+    """
 
     path: Path
     name: str
     span: int | None = None
     version: int | None = None
+    split: str | None = None
 
     @property
     def label(self) -> str:
@@ -47,29 +52,37 @@ def find_files(
     folder: str | os.PathLike[str] | None = None,
     first_span: int | None = None,
     last_span: int | None = None,
+    window: Window | None = None,
 ) -> list[SourceFile]:
     """Return the files of the wanted spans, each span's latest version, ordered by span and name.
 
     Without placeholders in the pattern: every match. With them and no bound: the latest span.
     With bounds: every span from `first_span` to `last_span`, both included; a bound that is None
-    is the first or last span there is.
+    is the first or last span there is. With a window: its spans, from `first_span` on.
 
     Args:
         pattern: Placeholders and wildcards; see the module.
         folder: What the pattern is relative to; the working folder when None.
         first_span: The first span wanted.
         last_span: The last span wanted.
+        window: Which of the spans there are.
 
     Raises:
         PenstockError: The pattern breaks a rule, nothing matches, what stands for a placeholder is
-            not a number or a date, a span is spelled in two ways, the range is empty, or spans
-            within it are missing.
+            not a number or a date, a span is spelled in two ways, the range is empty, spans
+            within it are missing, or the window holds too few.
     """
     placeholders = _check_pattern(pattern, folder)
-    if not placeholders and (first_span is not None or last_span is not None):
+    if not placeholders and (window or first_span is not None or last_span is not None):
         raise PenstockError(
-            f"The pattern {pattern!r} has no placeholder, so first_span and last_span mean "
-            "nothing; add {SPAN} or {YYYY}, {MM} and {DD} where the span stands."
+            f"The pattern {pattern!r} has no placeholder, so {'window' if window else 'first_span'}"
+            f"{' means' if window else ' and last_span mean'} nothing; add {{SPAN}} or {{YYYY}}, "
+            "{MM} and {DD} where the span stands."
+        )
+    if window and last_span is not None:
+        raise PenstockError(
+            f"Both last_span {last_span} and a window are given; a window ends at the newest span, "
+            "so leave last_span out, or skip and exclude spans by the window."
         )
     if first_span is not None and last_span is not None and first_span > last_span:
         raise PenstockError(
@@ -85,6 +98,9 @@ def find_files(
     if not placeholders:
         return files
     found = sorted({file.span for file in files if file.span is not None})
+    if window:
+        chosen = spans_in(window, found, first_span)
+        return _latest_versions(pattern, [file for file in files if file.span in chosen])
     if first_span is None and last_span is None:
         first_span = last_span = found[-1]
     first = found[0] if first_span is None else first_span
@@ -92,6 +108,42 @@ def find_files(
     _check_range(pattern, found, first, last)
     wanted = [file for file in files if file.span is not None and first <= file.span <= last]
     return _latest_versions(pattern, wanted)
+
+
+def find_split_files(
+    patterns: Mapping[str, str],
+    folder: str | os.PathLike[str] | None = None,
+    first_span: int | None = None,
+    last_span: int | None = None,
+    window: Window | None = None,
+) -> list[SourceFile]:
+    """Return the files of several splits, each with a pattern of its own, ordered by split.
+
+    Raises:
+        PenstockError: What `find_files` says of one pattern, or the splits' files are not of the
+            same spans and versions.
+    """
+    files: list[SourceFile] = []
+    editions: dict[str, set[tuple[int | None, int | None]]] = {}
+    for split, pattern in sorted(patterns.items()):
+        found = find_files(pattern, folder, first_span, last_span, window)
+        files += [replace(file, split=split) for file in found]
+        editions[split] = {(file.span, file.version) for file in found}
+        first = next(iter(editions))
+        if editions[split] != editions[first]:
+            raise PenstockError(
+                f"Split {first!r} has {_editions(editions[first])}, split {split!r} has "
+                f"{_editions(editions[split])}; give both the same spans and versions."
+            )
+    return files
+
+
+def _editions(editions: Iterable[tuple[int | None, int | None]]) -> str:
+    shown = [
+        "no spans" if span is None else f"span {span}" + (f" version {version}" if version else "")
+        for span, version in sorted(editions, key=lambda e: (e[0] or 0, e[1] or 0))
+    ]
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if shown[5:] else "")
 
 
 def _check_pattern(pattern: str, folder: str | os.PathLike[str] | None) -> set[str]:

@@ -9,7 +9,7 @@ from ..image import image
 @dsl.component(base_image=image("components"), install_kfp_package=False)
 def example_gen(
     examples: dsl.Output[Examples],
-    pattern: str,
+    pattern: str = "",
     source: Optional[dsl.Input[dsl.Dataset]] = None,
     file_format: str = "auto",
     splits: Dict[str, float] = {"train": 2.0, "eval": 1.0},  # noqa: B006
@@ -21,6 +21,10 @@ def example_gen(
     schema: Optional[dsl.Input[dsl.Artifact]] = None,
     csv: Dict[str, Any] = {},  # noqa: B006
     max_quarantined_share: float = 0.0,
+    patterns: Dict[str, str] = {},  # noqa: B006
+    window: Dict[str, Any] = {},  # noqa: B006
+    split_by: Dict[str, Any] = {},  # noqa: B006
+    leakage: Dict[str, Any] = {},  # noqa: B006
 ) -> None:
     """Read CSV or Parquet files, divide the rows into splits, and write them as Examples.
 
@@ -45,6 +49,15 @@ def example_gen(
             `delimiter`, `quote`, `nulls`, `dates` (parse them), `skip_lines`.
         max_quarantined_share: The share of malformed rows, in [0, 1], that is put aside with
             file, line and reason; above it the step fails.
+        patterns: The files of each split, in place of pattern and splits. Their spans and versions
+            must agree.
+        window: The spans to read, counted back from the newest when the step runs: `last` (how
+            many), `skip` (of the newest), `exclude` (a list), `minimum` (`last` by default).
+        split_by: How to divide when not by hash: `{"time": column, "order": [splits], "cuts":
+            [values]}`, `{"stratify": column}`, `{"column": column}` whose values name the splits,
+            or `{"folds": k}`.
+        leakage: What to check between splits: `groups` (columns), `time` (a column) and `train` (a
+            split); `policy` is `count`, `fail` or `skip`.
 
     Returns:
         examples: Parquet shards per split and their manifest.
@@ -63,5 +76,9 @@ def example_gen(
         schema_path=schema.path if schema else None,
         csv=csv,
         max_quarantined_share=max_quarantined_share,
+        patterns=patterns,
+        window=window,
+        split_by=split_by,
+        leakage=leakage,
     )
     examples.metadata.update(summary)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from ...data.division import Division
 from ...data.examples import Shard
+from ...data.leakage import Leakage
 from ...data.quarantine import Quarantine, Reject
 from ...data.row_hash import ContentSum, row_hashes
 from ...data.shards import ShardWriter
 from ...data.sources import Reading, read_batches
 from ...data.spans import SourceFile
-from ...data.splits import assign_splits
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,25 @@ def convert(
     files: Sequence[SourceFile],
     schema: pa.Schema,
     reading: Reading,
-    weights: Mapping[str, float],
-    split_columns: Sequence[str] | None,
+    division: Division,
+    leakage: Leakage | None,
     max_share: float,
 ) -> Conversion:
     """Write the rows of the files as shards into `folder`.
 
+    Args:
+        folder: The examples' folder.
+        files: What to read.
+        schema: The columns common to all files.
+        reading: How to read.
+        division: Which split a row falls in.
+        leakage: Sees every row with its split; None to save its memory.
+        max_share: The share of malformed rows that is allowed.
+
     Raises:
         PenstockError: A file cannot be read, or too many rows of it are malformed.
     """
+    weights = division.weights
     heaviest_first = sorted(weights, key=lambda split: -weights[split])
     writers = {split: ShardWriter(folder, split, schema) for split in heaviest_first}
     sums = dict.fromkeys(weights, ContentSum())
@@ -56,9 +67,14 @@ def convert(
         before = good + quarantine.rows
         for batch in read_batches(file, schema, reading, quarantine.add):
             good += batch.num_rows
-            for split, part, content in divide(batch, weights, split_columns):
-                writers[split].write(part)
-                sums[split] += content
+            hashes = row_hashes(batch)
+            places = division.places(batch, hashes, file)
+            if leakage is not None:
+                leakage.add(batch, hashes, places)
+            for place, split in enumerate(division.splits):
+                chosen = places == place
+                writers[split].write(batch.filter(pa.array(chosen)))
+                sums[split] += ContentSum.of(hashes[chosen])
         rows_of[file] = good + quarantine.rows - before
     quarantine.close()
     shards = {split: writer.close() for split, writer in writers.items()}
@@ -70,15 +86,3 @@ def convert(
         "filtered": good - out,
     }
     return Conversion(shards, sums, rows_of, accounts, quarantine.first)
-
-
-def divide(
-    batch: pa.RecordBatch, weights: Mapping[str, float], split_columns: Sequence[str] | None
-) -> Iterator[tuple[str, pa.RecordBatch, ContentSum]]:
-    """Yield each split's rows of `batch` with the sum of their hashes."""
-    hashes = row_hashes(batch)
-    keys = row_hashes(batch, split_columns) if split_columns else hashes
-    places = assign_splits(keys, weights)
-    for place, split in enumerate(weights):
-        chosen = places == place
-        yield split, batch.filter(pa.array(chosen)), ContentSum.of(hashes[chosen])

@@ -12,13 +12,22 @@ import pyarrow as pa
 from ...data.csv_options import csv_options
 from ...data.declared import declared_types
 from ...data.digest import digest_bytes
+from ...data.division import Division, division_of, resolve
 from ...data.examples import Column, Manifest, write_manifest
+from ...data.first_look import look
+from ...data.leakage import (
+    Leakage,
+    LeakageCheck,
+    check_leakage_columns,
+    leakage_check,
+    refuse_leaks,
+)
 from ...data.output import new_folder
 from ...data.quarantine import check_share, too_many
 from ...data.schemas import load_schema
-from ...data.sources import Reading, common_schema
-from ...data.spans import SourceFile, find_files
-from ...data.splits import check_weights
+from ...data.sources import Reading, common_schema, read_batches
+from ...data.spans import SourceFile, find_files, find_split_files
+from ...data.windows import window_of
 from ...errors import PenstockError
 from .conversion import Conversion, convert
 
@@ -38,12 +47,16 @@ def generate_examples(
     schema_path: str | os.PathLike[str] | None = None,
     csv: Mapping[str, Any] | None = None,
     max_quarantined_share: float = 0.0,
+    patterns: Mapping[str, str] | None = None,
+    window: Mapping[str, Any] | None = None,
+    split_by: Mapping[str, Any] | None = None,
+    leakage: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the rows of the files that `pattern` names as Examples, divided into splits.
 
     Args:
         examples_path: The folder to write.
-        pattern: The files; see `penstock.data.spans`.
+        pattern: The files; see `penstock.data.spans`. Empty when `patterns` are given.
         source_path: What the pattern is relative to; the working folder when None.
         file_format: `csv`, `parquet`, or `auto` to go by the files' endings.
         splits: Positive weights by split; 2 to 1 for `train` and `eval` when None.
@@ -54,6 +67,10 @@ def generate_examples(
         csv: How CSV files are written; see `penstock.data.csv_options`.
         max_quarantined_share: The share of malformed rows, in [0, 1], that is put aside rather
             than an error.
+        patterns: The files of each split, in place of `pattern` and `splits`.
+        window: The rolling window of spans to read; see `penstock.data.windows`.
+        split_by: How to divide when not by hash; see `penstock.data.division`.
+        leakage: What to check between splits; see `penstock.data.leakage`.
 
     Returns:
         Metadata: summary, rows per split, spans, content_digest, accounts.
@@ -61,19 +78,46 @@ def generate_examples(
     Raises:
         PenstockError: Anything about the parameters or the files that a person can mend.
     """
-    weights = check_weights(DEFAULT_SPLITS if splits is None else splits)
     max_share = check_share(max_quarantined_share)
     declared = {} if schema_path is None else declared_types(load_schema(schema_path))
     reading = Reading(file_format, csv_options(csv), declared)
-    files = find_files(pattern, source_path, first_span, last_span)
+    shares = DEFAULT_SPLITS if splits is None else splits
+    division = division_of(shares, split_columns, split_by, patterns)
+    check = leakage_check(leakage)
+    if bool(pattern) == bool(patterns):
+        raise PenstockError(
+            f"{'Both' if pattern else 'Neither'} pattern {'and' if pattern else 'nor'} patterns "
+            f"{'are' if pattern else 'is'} given; give one: pattern for files whose rows are "
+            "divided, patterns for files of each split."
+        )
+    spans = (source_path, first_span, last_span, window_of(window))
+    files = find_split_files(patterns, *spans) if patterns else find_files(pattern, *spans)
     schema = common_schema(files, reading)
-    _check_split_columns(schema, split_columns)
+    division = resolve(division, schema)
+    check_leakage_columns(check, division.splits, schema)
+    if division.needs_a_first_look:
+        # The second pass counts the malformed rows.
+        rows = (b for file in files for b in read_batches(file, schema, reading, lambda _: None))
+        division = look(division, rows)
     with new_folder(examples_path) as folder:
-        done = convert(folder, files, schema, reading, weights, split_columns, max_share)
+        leaks = _leakage(check, division)
+        done = convert(folder, files, schema, reading, division, leaks, max_share)
         _check_rows(done, files, max_share)
-        manifest = _manifest(schema, done, pattern)
+        found = leaks.counts() if leaks else {}
+        if check.policy == "fail":
+            refuse_leaks(found)
+        source = _source(done.rows_of, pattern, patterns, division)
+        manifest = _manifest(schema, done, source, found)
         write_manifest(folder, manifest)
     return _metadata(manifest)
+
+
+def _leakage(check: LeakageCheck, division: Division) -> Leakage | None:
+    """Return the check, unless nothing is to check: a hash of the row parts no equal rows."""
+    rows = not (division.kind == "stratify" or (division.kind == "hash" and division.keys is None))
+    if check.policy == "skip" or not (rows or check.groups or check.time):
+        return None
+    return Leakage(check, division.splits, rows)
 
 
 def _check_rows(done: Conversion, files: Sequence[SourceFile], max_share: float) -> None:
@@ -88,43 +132,45 @@ def _check_rows(done: Conversion, files: Sequence[SourceFile], max_share: float)
         )
 
 
-def _check_split_columns(schema: pa.Schema, split_columns: Sequence[str] | None) -> None:
-    if split_columns is not None and not split_columns:
-        raise PenstockError(
-            "split_columns is an empty list; name at least one column, or leave it out."
-        )
-    for name in split_columns or ():
-        if name not in schema.names:
-            raise PenstockError(
-                f"split_columns names {name!r}, which is no column of the data; there are "
-                f"{', '.join(schema.names)}."
-            )
+def _source(
+    rows_of: Mapping[SourceFile, int],
+    pattern: str,
+    patterns: Mapping[str, str] | None,
+    division: Division,
+) -> dict[str, Any]:
+    """Return what the manifest says of where the rows come from."""
+    source: dict[str, Any] = {"patterns": dict(patterns)} if patterns else {"pattern": pattern}
+    if division.cuts is not None:
+        cuts = [str(cut.as_py()) for cut in division.cuts]
+        source["cuts"] = dict(zip(division.order[1:], cuts, strict=True))
+    source["files"] = [
+        {
+            "path": file.name,
+            "span": file.span,
+            "version": file.version,
+            **({"split": file.split} if file.split is not None else {}),
+            "rows": rows,
+            "bytes": file.path.stat().st_size,
+        }
+        for file, rows in rows_of.items()
+    ]
+    return source
 
 
-def _manifest(schema: pa.Schema, done: Conversion, pattern: str) -> Manifest:
+def _manifest(
+    schema: pa.Schema, done: Conversion, source: dict[str, Any], leaks: dict[str, int]
+) -> Manifest:
     types = sorted((field.name, str(field.type)) for field in schema)
     contents = {split: [s.rows, s.first, s.second] for split, s in sorted(done.sums.items())}
-    files = list(done.rows_of)
     return Manifest(
         columns=tuple(Column(field.name, str(field.type)) for field in schema),
         schema_digest=digest_bytes(json.dumps(types).encode()),
         content_digest=digest_bytes(json.dumps(contents).encode()),
-        spans=tuple(sorted({file.span for file in files if file.span is not None})),
-        source={
-            "pattern": pattern,
-            "files": [
-                {
-                    "path": file.name,
-                    "span": file.span,
-                    "version": file.version,
-                    "rows": rows,
-                    "bytes": file.path.stat().st_size,
-                }
-                for file, rows in done.rows_of.items()
-            ],
-        },
+        spans=tuple(sorted({file.span for file in done.rows_of if file.span is not None})),
+        source=source,
         splits=dict(done.shards),
         accounts=done.accounts,
+        leakage=leaks,
     )
 
 
@@ -136,10 +182,13 @@ def _metadata(manifest: Manifest) -> dict[str, Any]:
     for what in ("quarantined", "filtered"):
         if number := manifest.accounts[what]:
             summary += f"; {number:,} {what}"
+    if leaks := sum(manifest.leakage.values()):
+        summary += f"; {leaks:,} leaks between splits"
     return {
         "summary": summary,
         "rows": rows,
         "spans": list(manifest.spans),
         "content_digest": manifest.content_digest,
         "accounts": manifest.accounts,
+        "leakage": manifest.leakage,
     }

@@ -75,6 +75,7 @@ def test_the_manifest_is_written_as_documented(write_examples, table):
         "spans",
         "source",
         "accounts",
+        "leakage",
         "splits",
     ]
     file = folder / "Split-train" / "part-00000.parquet"

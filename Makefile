@@ -18,7 +18,7 @@ setup: ## Make .venv from the lock (PYTHON=, TRAIN= and VENV= override the choic
 demo: setup ## Train, evaluate, bless and push a model on real flights, and ask it for predictions.
 	@$(BIN)/penstock run penstock.pipelines.flights
 	@TF_CPP_MIN_LOG_LEVEL=3 PYTHONWARNINGS=ignore $(BIN)/python -m penstock.pipelines.flights.predict
-	@echo "Look next: why it was blessed: $$(ls -td penstock-runs/flights/*/ | head -1)evaluator/blessing/blessing.html"
+	@echo "Look next: why it was blessed: $$(ls -t penstock-runs/flights/*/evaluator/blessing/blessing.html | head -n 1)"
 	@echo "           how it is made:     pipelines/flights/  (docs/authoring.md, docs/formats.md)"
 
 test: setup ## Run the tests (ARGS= for pytest).

@@ -1,6 +1,7 @@
 """`penstock gc`: make room, without touching what is still needed."""
 
 import re
+from collections.abc import Sized
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,13 +70,18 @@ def gc(
     if more:
         console.print(f"... and {more} more.")
     what = (
-        f"{len(garbage.artifacts)} artifacts and {len(garbage.folders)} run folders, {_size(size)}"
+        f"{_count(garbage.artifacts, 'artifact')} and {_count(garbage.folders, 'run folder')}, "
+        f"{_size(size)}"
     )
-    kept = f"{len(garbage.kept)} runs are kept"
+    kept = f"{_count(garbage.kept, 'run')} kept"
     if delete:
         console.print(f"Deleted {what}; {kept}.")
     else:
         console.print(f"Would delete {what}; {kept}. Nothing is deleted without --delete.")
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" if len(things) == 1 else f"{len(things)} {name}s"
 
 
 def _age(text: str) -> timedelta:

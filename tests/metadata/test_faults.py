@@ -399,6 +399,6 @@ def test_ctrl_c_in_a_transaction_leaves_nothing(where):
         store.writing() as session,
     ):
         session.execute(text("DELETE FROM penstock_schema"))
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     Store.open(where).close()

@@ -151,6 +151,9 @@ def ask(store: Store, folder: Path) -> None:
     print(f"to the limit: {len(found.origins)} + {len(found.uses)} steps")
     print("\n| query | median, ms | slowest, ms |\n|---|---|---|")
     timed("lineage of a model, 3 steps each way", lambda: lineage(store, model[middle], depth=3))
+    timed(
+        "the same, 10 steps, as the command does", lambda: lineage(store, model[middle], depth=10)
+    )
     timed("lineage of a pushed model, 3 steps", lambda: lineage(store, pushed, depth=3))
     timed("lineage of a model to the limit of 1,000", lambda: lineage(store, model[middle]))
     timed("lineage of the schema that every run used", lambda: lineage(store, schema, depth=1))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from penstock.errors import PenstockError
 from penstock.metadata.integrity import problems
+from penstock.metadata.models import ProcessRow
 from penstock.metadata.store import ArtifactGone, Store
 from penstock.metadata.values import Artifact, ArtifactState, ExecutionState, RunState
 
@@ -285,7 +286,6 @@ def test_a_run_at_work_is_not_taken_over(store, where):
 
 def test_a_process_elsewhere_is_known_by_its_heartbeat(store):
     start(store)
-    from penstock.metadata.models import ProcessRow
 
     with store.writing() as session:
         session.query(ProcessRow).update({"host": "elsewhere"})
@@ -298,6 +298,16 @@ def test_a_process_elsewhere_is_known_by_its_heartbeat(store):
 
     store._beat(row.id)
     assert not store.run("r1").lost
+
+
+def test_a_later_process_with_the_same_number_is_another(store):
+    start(store)
+
+    with store.writing() as session:
+        (row,) = session.query(ProcessRow)
+        row.start_ticks -= 1
+
+    assert store.run("r1").lost
 
 
 json_values = st.recursive(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -55,6 +56,8 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
     """
     if array.type == kind:
         return array
+    if pa.types.is_list(kind) and not _is_list(array.type) and not pa.types.is_null(array.type):
+        array = _wrap(array)
     try:
         if _is_text(array.type) != _is_text(kind) and array.null_count < len(array):
             raise pa.ArrowInvalid(f"{array.type} is not {kind}")
@@ -67,6 +70,15 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
             f"{array.type}, expected {kind}; mend the value, or write the column in one type "
             "throughout, as the schema declares it."
         ) from error
+
+
+def _wrap(array: pa.Array) -> pa.Array:
+    """Return a list of one value for each value, a missing list for a missing value."""
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(valid)]), pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, array.drop_null())
+    missing = pa.nulls(len(array), lists.type)
+    return pc.if_else(pa.array(valid), lists, missing)
 
 
 def _first_misfit(array: pa.Array, kind: pa.DataType) -> int:
@@ -96,6 +108,10 @@ def _is_text(kind: pa.DataType) -> bool:
         or pa.types.is_large_binary(kind)
         or pa.types.is_fixed_size_binary(kind)
     )
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
 
 
 def _is_flag(kind: pa.DataType) -> bool:

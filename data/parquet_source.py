@@ -14,7 +14,9 @@ from .declared import cast_column, held_type
 BATCH_ROWS = 131_072
 
 
-def parquet_schema(file: Path, declared: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
+def parquet_schema(
+    file: Path, declared: Mapping[str, pa.DataType] | None = None, label: str = ""
+) -> pa.Schema:
     """Return the columns of a Parquet file with the types they take in Examples.
 
     Large and dictionary-encoded types become their plain ones, float16 becomes float32.
@@ -22,6 +24,7 @@ def parquet_schema(file: Path, declared: Mapping[str, pa.DataType] | None = None
     Args:
         file: The file.
         declared: The types that are known, by column.
+        label: What messages call the file; its path when empty.
 
     Raises:
         PenstockError: The file is not Parquet, a name is used twice, or a type is none of null,
@@ -34,44 +37,46 @@ def parquet_schema(file: Path, declared: Mapping[str, pa.DataType] | None = None
     for place, name in enumerate(schema.names):
         if schema.names.index(name) != place:
             raise PenstockError(
-                f"{file} has two columns named {name!r}; give each column its own name."
+                f"{label or file} has two columns named {name!r}; give each column its own name."
             )
-    kinds = {f.name: _kept_type(file, f.name, f.type) for f in schema}
+    kinds = {f.name: _kept_type(label or str(file), f.name, f.type) for f in schema}
     known = declared or {}
     return pa.schema([pa.field(n, held_type(known.get(n), kind)) for n, kind in kinds.items()])
 
 
 def parquet_batches(
-    file: Path, schema: pa.Schema, label: str = "", row_groups: list[int] | None = None
+    file: Path,
+    schema: pa.Schema,
+    label: str = "",
+    first_row: int = 1,
+    row_groups: list[int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a Parquet file as batches of `schema`.
 
     Args:
         file: The file.
-        schema: The columns to read, in this order, and their types.
+        schema: The columns to read, in this order, and their types. One that the file lacks is
+            missing in every row.
         label: What messages call the file; its path when empty.
+        first_row: The number of the first row, in messages.
         row_groups: Which row groups to read; all when None.
 
     Raises:
         PenstockError: The file is broken, or a value does not fit its column's type.
     """
-    row = 1
-    names = schema.names
+    row = first_row
     try:
         with pq.ParquetFile(file) as reader:
+            names = [name for name in schema.names if name in reader.schema_arrow.names]
             for batch in reader.iter_batches(BATCH_ROWS, row_groups=row_groups, columns=names):
-                columns = [batch.column(batch.schema.get_field_index(name)) for name in names]
-                arrays = [
-                    cast_column(column, field.type, field.name, label or str(file), row)
-                    for column, field in zip(columns, schema, strict=True)
-                ]
+                arrays = [_column(batch, field, label or str(file), row) for field in schema]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
                 row += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
 
 
-def _kept_type(file: Path, name: str, kind: pa.DataType) -> pa.DataType:
+def _kept_type(file: str, name: str, kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return _kept_type(file, name, kind.value_type)
     if pa.types.is_large_string(kind):
@@ -99,6 +104,13 @@ def _kept_type(file: Path, name: str, kind: pa.DataType) -> pa.DataType:
         f"Column {name!r} of {file} has type {kind}, which Examples do not hold; make it a "
         "boolean, number, date, timestamp, string, binary, or a list of these."
     )
+
+
+def _column(batch: pa.RecordBatch, field: pa.Field, label: str, row: int) -> pa.Array:
+    place = batch.schema.get_field_index(field.name)
+    if place < 0:
+        return pa.nulls(batch.num_rows, field.type)
+    return cast_column(batch.column(place), field.type, field.name, label, row)
 
 
 def _unreadable(file: Path, error: Exception) -> PenstockError:

@@ -19,6 +19,9 @@ Rejecter = Callable[[Reject], None]
 ENDINGS = {
     "csv": (".csv", ".csv.gz", ".csv.bz2", ".csv.zst"),
     "parquet": (".parquet",),
+    "jsonl": (".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.zst", ".ndjson", ".ndjson.gz"),
+    "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
+    "avro": (".avro",),
 }
 
 
@@ -37,6 +40,8 @@ def format_of(file: SourceFile, file_format: str) -> str:
     Raises:
         PenstockError: The format is unknown, or the ending tells none.
     """
+    if file.piece_of:
+        return "parquet"
     formats = f"{', '.join(list(ENDINGS)[:-1])} or {list(ENDINGS)[-1]}"
     if file_format != "auto":
         if file_format not in ENDINGS:
@@ -60,39 +65,62 @@ def file_schema(file: SourceFile, reading: Reading) -> pa.Schema:
     """
     if format_of(file, reading.file_format) == "csv":
         return csv_schema(file.path, reading.csv, reading.declared)
-    return parquet_schema(file.path, reading.declared)
+    return parquet_schema(file.path, reading.declared, file.label)
 
 
-def common_schema(files: Sequence[SourceFile], reading: Reading) -> pa.Schema:
+def common_schema(files: Sequence[Sequence[SourceFile]], reading: Reading) -> pa.Schema:
     """Return the columns that all files share, in the first file's order.
 
-    Files must have the same columns, in any order. Types agree when they are the same, when one is
-    null (no value in that file), or when they are numbers: integers become int64, integers and
-    floats float64.
+    Files must have the same columns, in any order; the pieces of one file may lack some, which are
+    missing there. Types agree when they are the same, when one is null (no value in that file), or
+    when they are numbers: integers become int64, integers and floats float64. In pieces of TFRecord
+    files, one value and a list of values agree as well.
+
+    Args:
+        files: The pieces of each file.
+        reading: How to read.
 
     Raises:
         PenstockError: A file cannot be read, or two files disagree; the sentence names both.
     """
     common: dict[str, tuple[pa.DataType, SourceFile]] = {}
-    for file in files:
-        schema = file_schema(file, reading)
-        if not schema.names:
-            raise PenstockError(f"{file.label} has no columns; examples need at least one.")
-        if file is files[0]:
-            common = {column.name: (column.type, file) for column in schema}
-            continue
-        _check_columns(files[0], list(common), file, schema.names)
-        for column in schema:
-            kind, first = common[column.name]
-            merged = _merge(kind, column.type)
-            if merged is None:
+    first: SourceFile | None = None
+    for pieces in files:
+        columns: dict[str, tuple[pa.DataType, SourceFile]] = {}
+        for piece in pieces:
+            for column in file_schema(piece, reading):
+                _add_column(columns, column.name, column.type, piece)
+        if not columns:
+            if pieces and not pieces[0].piece_of:
                 raise PenstockError(
-                    f"Column {column.name!r} is {kind} in {first.label} and {column.type} in "
-                    f"{file.label}; write it in one type throughout, or declare it in a schema."
+                    f"{pieces[0].label} has no columns; examples need at least one."
                 )
-            if merged != kind:
-                common[column.name] = (merged, file)
+            continue
+        if first is None:
+            common, first = columns, pieces[0]
+            continue
+        _check_columns(first, list(common), pieces[0], list(columns))
+        for name, (kind, piece) in columns.items():
+            _add_column(common, name, kind, piece)
     return pa.schema([pa.field(name, kind) for name, (kind, _) in common.items()])
+
+
+def _add_column(
+    columns: dict[str, tuple[pa.DataType, SourceFile]],
+    name: str,
+    kind: pa.DataType,
+    file: SourceFile,
+) -> None:
+    """Unify a column's type in `file` with what `columns` has for it."""
+    known, first = columns.setdefault(name, (kind, file))
+    merged = _merge(known, kind, lists=file.piece_of == "tfrecord")
+    if merged is None:
+        raise PenstockError(
+            f"Column {name!r} is {known} in {first.label} and {kind} in {file.label}; write it in "
+            "one type throughout, or declare it in a schema."
+        )
+    if merged != known:
+        columns[name] = (merged, file)
 
 
 def read_batches(
@@ -106,7 +134,7 @@ def read_batches(
     if format_of(file, reading.file_format) == "csv":
         yield from csv_batches(file.path, schema, reading.csv, reject, file.label)
     else:
-        yield from parquet_batches(file.path, schema, file.label)
+        yield from parquet_batches(file.path, schema, file.label, file.first_row)
 
 
 def _check_columns(
@@ -123,12 +151,21 @@ def _check_columns(
         )
 
 
-def _merge(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+def _merge(one: pa.DataType, other: pa.DataType, lists: bool) -> pa.DataType | None:
     if one == other or pa.types.is_null(other):
         return one
     if pa.types.is_null(one):
         return other
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        inner = _merge(one.value_type, other.value_type, lists)
+        return None if inner is None else pa.list_(inner)
+    if lists and (pa.types.is_list(one) or pa.types.is_list(other)):
+        plain = [kind.value_type if pa.types.is_list(kind) else kind for kind in (one, other)]
+        inner = _merge(plain[0], plain[1], lists)
+        return None if inner is None else pa.list_(inner)
     kinds = (one, other)
+    if lists and all(pa.types.is_string(kind) or pa.types.is_binary(kind) for kind in kinds):
+        return pa.binary()
     if all(pa.types.is_signed_integer(kind) or pa.types.is_floating(kind) for kind in kinds):
         floats = any(pa.types.is_floating(kind) for kind in kinds)
         return pa.float64() if floats else pa.int64()

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import PenstockError
+from .remote import hide_password, is_url, remote_matches
 from .windows import Window, spans_in
 
 EPOCH = datetime.date(1970, 1, 1)
@@ -33,6 +34,17 @@ class SourceFile:
     """A file to read: where it lies, how manifests call it, its span and version, its split.
 
     A file has a split when all its rows belong to one.
+
+    Attributes:
+        path: Where it lies on this machine; of a remote file, where it would.
+        name: What the pattern matched.
+        span: Its span.
+        version: Its version.
+        split: The split of all its rows, when there is one.
+        shown: Its URL, or what messages call it when not by its path.
+        query: What to ask, when `shown` is a database.
+        piece_of: The format of the file that this is a piece of, as Parquet.
+        first_row: The number of its first row in that file, from 1.
     """
 
     path: Path
@@ -40,11 +52,15 @@ class SourceFile:
     span: int | None = None
     version: int | None = None
     split: str | None = None
+    shown: str = ""
+    query: str = ""
+    piece_of: str = ""
+    first_row: int = 1
 
     @property
     def label(self) -> str:
-        """What messages call the file."""
-        return str(self.path)
+        """What messages call the file; a database without its password."""
+        return hide_password(self.shown) if self.query else self.shown or str(self.path)
 
 
 def find_files(
@@ -146,11 +162,26 @@ def _editions(editions: Iterable[tuple[int | None, int | None]]) -> str:
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if shown[5:] else "")
 
 
+def database(url: str, query: str) -> SourceFile:
+    """Return the answer to a query as a source; `$NAME` in the URL is read from the environment.
+
+    Raises:
+        PenstockError: The URL is not one.
+    """
+    if not is_url(url):
+        raise PenstockError(
+            f"The pattern {url!r} is no database's URL, which query needs; give one of "
+            "SQLAlchemy's, such as postgresql://user:$PASSWORD@host/name."
+        )
+    name = hide_password(url)
+    return SourceFile(Path(name), name, shown=os.path.expandvars(url), query=query)
+
+
 def _check_pattern(pattern: str, folder: str | os.PathLike[str] | None) -> set[str]:
     """Return the names of the placeholders, after checking the rules for them."""
     if not pattern.strip():
         raise PenstockError("The pattern is empty; give the path of the data, such as data/*.csv.")
-    if folder is not None and Path(pattern).is_absolute():
+    if folder is not None and (Path(pattern).is_absolute() or is_url(pattern)):
         raise PenstockError(
             f"The pattern {pattern!r} is absolute although a source is given; make it relative to "
             "the source's folder."
@@ -185,6 +216,13 @@ def _matches(pattern: str, folder: str | os.PathLike[str] | None) -> list[Source
     expression = re.compile(_translate(pattern, regex=True), re.DOTALL)
     files = []
     wildcards = _translate(pattern, regex=False)
+    if is_url(pattern):
+        for name in remote_matches(wildcards):
+            if match := expression.fullmatch(name):
+                tokens = match.groupdict()
+                span, version = _span(name, tokens), _number(name, tokens, "VERSION")
+                files.append(SourceFile(Path(name), name, span, version, shown=name))
+        return sorted(files, key=lambda f: (f.span or 0, f.name))
     # Unlike Path.glob, this leaves out hidden files, such as those still being written.
     for name in glob.glob(wildcards, root_dir=root, recursive=True):  # noqa: PTH207
         path = Path(root, name) if root is not None else Path(name)

@@ -25,18 +25,21 @@ def example_gen(
     window: Dict[str, Any] = {},  # noqa: B006
     split_by: Dict[str, Any] = {},  # noqa: B006
     leakage: Dict[str, Any] = {},  # noqa: B006
+    query: str = "",
 ) -> None:
-    """Read CSV or Parquet files, divide the rows into splits, and write them as Examples.
+    """Read files or a query, divide the rows into splits, and write them as Examples.
 
     A row's split follows from its content alone: the same row falls in the same split in every
     file, order, span and run. Rows that are equal fall in one split.
 
     Args:
-        pattern: The files, such as `data/{YYYY}-{MM}-{DD}/*.csv`: wildcards `*`, `?` and `**`, and
-            placeholders `{SPAN}`, `{VERSION}` (both with a width, as in `{SPAN:2}`), or `{YYYY}`,
-            `{MM}` and `{DD}` together.
+        pattern: The files, by path or by URL (s3 and what else fsspec knows), such as
+            `data/{YYYY}-{MM}-{DD}/*.csv`: wildcards `*`, `?` and `**`, and placeholders `{SPAN}`,
+            `{VERSION}` (both with a width, as in `{SPAN:2}`), or `{YYYY}`, `{MM}` and `{DD}`
+            together.
         source: A folder that the pattern is relative to.
-        file_format: `csv`, `parquet`, or `auto` to go by the endings.
+        file_format: `csv`, `parquet`, `jsonl`, `tfrecord`, `avro`, or `auto` to go by the
+            endings.
         splits: The weight of each split.
         first_span: The first span to read; the first there is when only last_span is given.
         last_span: The last span to read. With neither, the latest span is read, and of every
@@ -58,6 +61,8 @@ def example_gen(
             or `{"folds": k}`.
         leakage: What to check between splits: `groups` (columns), `time` (a column) and `train` (a
             split); `policy` is `count`, `fail` or `skip`.
+        query: What to ask the database whose SQLAlchemy URL is the pattern; `$NAME` in the URL is
+            read from the step's environment.
 
     Returns:
         examples: Parquet shards per split and their manifest.
@@ -80,5 +85,6 @@ def example_gen(
         window=window,
         split_by=split_by,
         leakage=leakage,
+        query=query,
     )
     examples.metadata.update(summary)

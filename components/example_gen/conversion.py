@@ -15,7 +15,7 @@ from ...data.quarantine import Quarantine, Reject
 from ...data.row_hash import ContentSum, row_hashes
 from ...data.shards import ShardWriter
 from ...data.sources import Reading, read_batches
-from ...data.spans import SourceFile
+from ...data.spool import Prepared
 
 
 @dataclass(frozen=True)
@@ -28,30 +28,30 @@ class Conversion:
 
     shards: dict[str, tuple[Shard, ...]]
     sums: dict[str, ContentSum]
-    rows_of: dict[SourceFile, int]
+    rows_of: dict[Prepared, int]
     accounts: dict[str, int]
     first_rejects: list[Reject]
 
 
 def convert(
     folder: Path,
-    files: Sequence[SourceFile],
+    sources: Sequence[Prepared],
     schema: pa.Schema,
     reading: Reading,
     division: Division,
     leakage: Leakage | None,
-    max_share: float,
+    quarantine: Quarantine,
 ) -> Conversion:
     """Write the rows of the files as shards into `folder`.
 
     Args:
         folder: The examples' folder.
-        files: What to read.
+        sources: What to read.
         schema: The columns common to all files.
         reading: How to read.
         division: Which split a row falls in.
         leakage: Sees every row with its split; None to save its memory.
-        max_share: The share of malformed rows that is allowed.
+        quarantine: Takes the malformed rows; closed at the end.
 
     Raises:
         PenstockError: A file cannot be read, or too many rows of it are malformed.
@@ -60,22 +60,22 @@ def convert(
     heaviest_first = sorted(weights, key=lambda split: -weights[split])
     writers = {split: ShardWriter(folder, split, schema) for split in heaviest_first}
     sums = dict.fromkeys(weights, ContentSum())
-    quarantine = Quarantine(folder, max_share)
     rows_of = {}
     good = 0
-    for file in files:
+    for source in sources:
         before = good + quarantine.rows
-        for batch in read_batches(file, schema, reading, quarantine.add):
-            good += batch.num_rows
-            hashes = row_hashes(batch)
-            places = division.places(batch, hashes, file)
-            if leakage is not None:
-                leakage.add(batch, hashes, places)
-            for place, split in enumerate(division.splits):
-                chosen = places == place
-                writers[split].write(batch.filter(pa.array(chosen)))
-                sums[split] += ContentSum.of(hashes[chosen])
-        rows_of[file] = good + quarantine.rows - before
+        for file in source.pieces:
+            for batch in read_batches(file, schema, reading, quarantine.add):
+                good += batch.num_rows
+                hashes = row_hashes(batch)
+                places = division.places(batch, hashes, file)
+                if leakage is not None:
+                    leakage.add(batch, hashes, places)
+                for place, split in enumerate(division.splits):
+                    chosen = places == place
+                    writers[split].write(batch.filter(pa.array(chosen)))
+                    sums[split] += ContentSum.of(hashes[chosen])
+        rows_of[source] = good + quarantine.rows - before + source.rejected
     quarantine.close()
     shards = {split: writer.close() for split, writer in writers.items()}
     out = sum(shard.rows for parts in shards.values() for shard in parts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -23,10 +24,12 @@ from ...data.leakage import (
     refuse_leaks,
 )
 from ...data.output import new_folder
-from ...data.quarantine import check_share, too_many
+from ...data.quarantine import Quarantine, check_share, too_many
+from ...data.remote import hide_password
 from ...data.schemas import load_schema
 from ...data.sources import Reading, common_schema, read_batches
-from ...data.spans import SourceFile, find_files, find_split_files
+from ...data.spans import SourceFile, database, find_files, find_split_files
+from ...data.spool import Prepared, prepare
 from ...data.windows import window_of
 from ...errors import PenstockError
 from .conversion import Conversion, convert
@@ -51,6 +54,7 @@ def generate_examples(
     window: Mapping[str, Any] | None = None,
     split_by: Mapping[str, Any] | None = None,
     leakage: Mapping[str, Any] | None = None,
+    query: str = "",
 ) -> dict[str, Any]:
     """Write the rows of the files that `pattern` names as Examples, divided into splits.
 
@@ -58,7 +62,7 @@ def generate_examples(
         examples_path: The folder to write.
         pattern: The files; see `penstock.data.spans`. Empty when `patterns` are given.
         source_path: What the pattern is relative to; the working folder when None.
-        file_format: `csv`, `parquet`, or `auto` to go by the files' endings.
+        file_format: `csv`, `parquet`, `jsonl`, `tfrecord`, `avro`, or `auto` to go by the endings.
         splits: Positive weights by split; 2 to 1 for `train` and `eval` when None.
         first_span: The first span to read.
         last_span: The last span to read; the latest alone when both are None.
@@ -71,6 +75,7 @@ def generate_examples(
         window: The rolling window of spans to read; see `penstock.data.windows`.
         split_by: How to divide when not by hash; see `penstock.data.division`.
         leakage: What to check between splits; see `penstock.data.leakage`.
+        query: What to ask the database whose SQLAlchemy URL is `pattern`.
 
     Returns:
         Metadata: summary, rows per split, spans, content_digest, accounts.
@@ -90,26 +95,47 @@ def generate_examples(
             f"{'are' if pattern else 'is'} given; give one: pattern for files whose rows are "
             "divided, patterns for files of each split."
         )
+    if query and patterns:
+        raise PenstockError("query needs one database as pattern; leave patterns out.")
     spans = (source_path, first_span, last_span, window_of(window))
-    files = find_split_files(patterns, *spans) if patterns else find_files(pattern, *spans)
-    schema = common_schema(files, reading)
-    division = resolve(division, schema)
-    check_leakage_columns(check, division.splits, schema)
-    if division.needs_a_first_look:
-        # The second pass counts the malformed rows.
-        rows = (b for file in files for b in read_batches(file, schema, reading, lambda _: None))
-        division = look(division, rows)
+    if query:
+        files = [database(pattern, query)]
+    else:
+        files = find_split_files(patterns, *spans) if patterns else find_files(pattern, *spans)
     with new_folder(examples_path) as folder:
+        quarantine = Quarantine(folder, max_share)
+        work = folder / "sources"
+        work.mkdir()
+        sources = prepare(files, reading, work, quarantine)
+        schema = common_schema([source.pieces for source in sources], reading)
+        division = resolve(division, schema)
+        check_leakage_columns(check, division.splits, schema)
+        if division.needs_a_first_look:
+            division = look(division, _all_rows(sources, schema, reading))
         leaks = _leakage(check, division)
-        done = convert(folder, files, schema, reading, division, leaks, max_share)
+        done = convert(folder, sources, schema, reading, division, leaks, quarantine)
         _check_rows(done, files, max_share)
         found = leaks.counts() if leaks else {}
         if check.policy == "fail":
             refuse_leaks(found)
-        source = _source(done.rows_of, pattern, patterns, division)
-        manifest = _manifest(schema, done, source, found)
+        origin: dict[str, Any] = {"pattern": hide_password(pattern)}
+        if patterns:
+            origin = {"patterns": dict(patterns)}
+        if query:
+            origin["query"] = query
+        manifest = _manifest(schema, done, _source(origin, done.rows_of, division), found)
+        shutil.rmtree(work)
         write_manifest(folder, manifest)
     return _metadata(manifest)
+
+
+def _all_rows(
+    sources: Sequence[Prepared], schema: pa.Schema, reading: Reading
+) -> Iterator[pa.RecordBatch]:
+    """Yield the good rows; whoever reads them again takes the malformed ones."""
+    for source in sources:
+        for file in source.pieces:
+            yield from read_batches(file, schema, reading, lambda _: None)
 
 
 def _leakage(check: LeakageCheck, division: Division) -> Leakage | None:
@@ -133,26 +159,23 @@ def _check_rows(done: Conversion, files: Sequence[SourceFile], max_share: float)
 
 
 def _source(
-    rows_of: Mapping[SourceFile, int],
-    pattern: str,
-    patterns: Mapping[str, str] | None,
-    division: Division,
+    origin: Mapping[str, Any], rows_of: Mapping[Prepared, int], division: Division
 ) -> dict[str, Any]:
     """Return what the manifest says of where the rows come from."""
-    source: dict[str, Any] = {"patterns": dict(patterns)} if patterns else {"pattern": pattern}
+    source: dict[str, Any] = dict(origin)
     if division.cuts is not None:
         cuts = [str(cut.as_py()) for cut in division.cuts]
         source["cuts"] = dict(zip(division.order[1:], cuts, strict=True))
     source["files"] = [
         {
-            "path": file.name,
-            "span": file.span,
-            "version": file.version,
-            **({"split": file.split} if file.split is not None else {}),
+            "path": prepared.file.name,
+            "span": prepared.file.span,
+            "version": prepared.file.version,
+            **({"split": prepared.file.split} if prepared.file.split is not None else {}),
             "rows": rows,
-            "bytes": file.path.stat().st_size,
+            "bytes": prepared.bytes,
         }
-        for file, rows in rows_of.items()
+        for prepared, rows in rows_of.items()
     ]
     return source
 
@@ -166,7 +189,7 @@ def _manifest(
         columns=tuple(Column(field.name, str(field.type)) for field in schema),
         schema_digest=digest_bytes(json.dumps(types).encode()),
         content_digest=digest_bytes(json.dumps(contents).encode()),
-        spans=tuple(sorted({file.span for file in done.rows_of if file.span is not None})),
+        spans=tuple(sorted({p.file.span for p in done.rows_of if p.file.span is not None})),
         source=source,
         splits=dict(done.shards),
         accounts=done.accounts,

@@ -365,11 +365,13 @@ def test_parameters_are_checked_before_anything_is_read(tmp_path):
         "split_columns is an empty list; name at least one column, or leave it out."
     )
     assert refusal(tmp_path, file_format="xml") == (
-        "The file format 'xml' is unknown; use auto, csv or parquet."
+        "The file format 'xml' is unknown; use auto, csv, parquet, jsonl, tfrecord or avro."
     )
     assert refusal(tmp_path, "x.dat") == (
         "The ending of x.dat tells no format (known are .csv, .csv.gz, .csv.bz2, .csv.zst, "
-        ".parquet); set file_format to csv or parquet."
+        ".parquet, .jsonl, .jsonl.gz, .jsonl.bz2, .jsonl.zst, .ndjson, .ndjson.gz, .tfrecord, "
+        ".tfrecords, .tfrecord.gz, .tfrecords.gz, .avro); set file_format to csv, parquet, jsonl, "
+        "tfrecord or avro."
     )
 
 

@@ -1,0 +1,99 @@
+"""Bringing sources to local CSV and Parquet files, which the rest of example_gen reads.
+
+Remote files are copied; formats that are read record by record become Parquet files of bounded
+size, each in the types of its own records. Nothing is read twice from the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..errors import PenstockError
+from .quarantine import Quarantine
+from .record_sources import avro_batches, json_batches, sql_batches, tfrecord_batches
+from .remote import copy_remote, is_url
+from .sources import Reading, format_of
+from .spans import SourceFile
+
+READERS = {"jsonl": json_batches, "tfrecord": tfrecord_batches, "avro": avro_batches}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A source as local files: its pieces, its size in bytes, its rows that were malformed.
+
+    The size is None for a query.
+    """
+
+    file: SourceFile
+    pieces: tuple[SourceFile, ...]
+    bytes: int | None
+    rejected: int = 0
+
+
+def prepare(
+    files: Sequence[SourceFile], reading: Reading, folder: Path, quarantine: Quarantine
+) -> list[Prepared]:
+    """Return the sources as local files, those that had to be written in `folder`.
+
+    Raises:
+        PenstockError: A source cannot be read, or has too many malformed rows.
+    """
+    prepared = []
+    for number, file in enumerate(files):
+        local = file
+        if is_url(file.shown) and not file.query:
+            place = folder / f"{number:05d}-{Path(file.name).name}"
+            copy_remote(file.shown, place)
+            local = replace(file, path=place)
+        size = None if file.query else local.path.stat().st_size
+        before = quarantine.rows
+        kind = "sql" if file.query else format_of(file, reading.file_format)
+        pieces: tuple[SourceFile, ...] = (local,)
+        if kind not in ("csv", "parquet"):
+            batches = (
+                sql_batches(file.shown, file.query, file.label)
+                if kind == "sql"
+                else READERS[kind](local.path, file.label, quarantine.add)
+            )
+            pieces = tuple(_write(batches, folder, number, file, kind))
+            if local is not file:
+                local.path.unlink()
+        prepared.append(Prepared(file, pieces, size, quarantine.rows - before))
+    return prepared
+
+
+def _write(
+    batches: Iterator[pa.RecordBatch], folder: Path, number: int, file: SourceFile, kind: str
+) -> Iterator[SourceFile]:
+    """Write batches as Parquet files, a new one where the columns or types change."""
+    writer: pq.ParquetWriter | None = None
+    schema: pa.Schema | None = None
+    count, row = 0, 1
+    try:
+        for batch in batches:
+            if writer is None or batch.schema != schema:
+                if writer is not None:
+                    writer.close()
+                schema = batch.schema
+                path = folder / f"{number:05d}-{count:05d}.parquet"
+                try:
+                    writer = pq.ParquetWriter(path, schema, compression="lz4")
+                except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+                    raise PenstockError(
+                        f"{file.label} has columns that Examples do not hold ({error}); make them "
+                        "booleans, numbers, dates, timestamps, strings, or lists of these."
+                    ) from error
+                shown = file.label
+                yield replace(file, path=path, shown=shown, query="", piece_of=kind, first_row=row)
+                count += 1
+            writer.write_table(pa.Table.from_batches([batch]))
+            row += batch.num_rows
+    finally:
+        if writer is not None:
+            writer.close()

@@ -23,6 +23,10 @@ ELSEWHERE = (
     "Kubeflow would fail there: KFP's compiler loses such references to a loop's items, so pass "
     "the item to a component's parameter by itself"
 )
+ONE_OF = (
+    "Kubeflow would fail there: KFP's compiler loses a dsl.OneOf that only a condition reads, so "
+    "pass it through a component first"
+)
 LOST = (
     "holds a reference that KFP's compiler left unresolved: pass it as a parameter of its own and "
     "join the text in a component"
@@ -87,12 +91,34 @@ def _dag_problems(pipeline: Pipeline, name: str, component: pb.ComponentSpec) ->
         for upstream in sorted(upstream_tasks(task)):
             if upstream not in tasks:
                 yield f"{where} depends on the task {upstream}, which is not there"
+        yield from _producer_problems(pipeline, task, component, where)
         yield from _condition_problems(task, where)
         yield from _input_problems(task, component, where)
     cycle = _cycle(component)
     if cycle:
         yield f"the tasks {' -> '.join(cycle)}{place} wait for each other"
     yield from _output_problems(component, f"the outputs{place}")
+
+
+def _producer_problems(
+    pipeline: Pipeline, task: pb.PipelineTaskSpec, parent: pb.ComponentSpec, where: str
+) -> Iterator[str]:
+    read = [
+        (source.task_output_parameter.producer_task, source.task_output_parameter, "parameters")
+        for source in task.inputs.parameters.values()
+        if source.HasField("task_output_parameter")
+    ]
+    read += [
+        (artifact.task_output_artifact.producer_task, artifact.task_output_artifact, "artifacts")
+        for artifact in task.inputs.artifacts.values()
+        if artifact.HasField("task_output_artifact")
+    ]
+    for producer, output, kind in read:
+        made_by = parent.dag.tasks.get(producer)
+        made = pipeline.spec.components.get(made_by.component_ref.name) if made_by else None
+        key = output.output_parameter_key if kind == "parameters" else output.output_artifact_key
+        if made is not None and key not in getattr(made.output_definitions, kind):
+            yield f"{where} reads the output {key} of {producer}, which is not there, and {ONE_OF}"
 
 
 def upstream_tasks(task: pb.PipelineTaskSpec) -> set[str]:

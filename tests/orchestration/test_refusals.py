@@ -95,6 +95,20 @@ def test_what_cannot_run_is_named_with_its_place(compiled, change, sentence):
         check_pipeline(changed(compiled(chain), change))
 
 
+def test_a_one_of_that_only_a_condition_reads_is_refused(compiled):
+    @dsl.pipeline
+    def pipeline(n: int):
+        with dsl.If(n == 1):
+            one = text(value="one")
+        with dsl.Else():
+            other = text(value="other")
+        with dsl.If(dsl.OneOf(one.output, other.output) == "one"):
+            text(value="again")
+
+    with pytest.raises(PenstockError, match=r"loses a dsl\.OneOf that only a condition reads"):
+        check_pipeline(compiled(pipeline))
+
+
 @pytest.mark.parametrize(
     ("package", "sentence"),
     [

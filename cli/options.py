@@ -7,7 +7,7 @@ Exit codes:
   0    it worked
   1    a step failed
   2    the request was wrong: unknown target, parameter or option
-  130  stopped with Ctrl-C
+  130  stopped with Ctrl-C or SIGTERM
 """
 TARGET = """\b
 TARGET is one of:

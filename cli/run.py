@@ -160,13 +160,21 @@ def _settings(screen: "Screen", options: dict[str, Any]) -> "Settings":
 
 @contextmanager
 def _interruptible(screen: "Screen", stop: "Stop") -> Iterator[None]:
-    """Let Ctrl-C ask the run to stop instead of breaking into it."""
+    """Let Ctrl-C ask the run to stop instead of breaking into it; SIGTERM stops it now."""
 
     def interrupted(number: int, frame: FrameType | None) -> None:
         screen.stopping(now=stop())
 
-    before = signal.signal(signal.SIGINT, interrupted)
+    def terminated(number: int, frame: FrameType | None) -> None:
+        stop()
+        screen.stopping(now=stop())
+
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in ((signal.SIGINT, interrupted), (signal.SIGTERM, terminated))
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

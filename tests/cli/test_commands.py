@@ -173,7 +173,8 @@ def test_ctrl_c_finishes_the_running_step_and_exits_with_130(author):
     assert "slow-2  stopped" in output
 
 
-def test_a_second_ctrl_c_stops_now(author):
+@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
+def test_a_second_ctrl_c_and_sigterm_stop_now(author, signals):
     run = subprocess.Popen(
         [sys.executable, "-m", "penstock.cli", "run", "author.py", "-p", "seconds=600"],
         cwd=author,
@@ -181,10 +182,9 @@ def test_a_second_ctrl_c_stops_now(author):
         text=True,
     )
     wait_for(author, "slow/log.txt")
-    time.sleep(0.2)
-    run.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    run.send_signal(signal.SIGINT)
+    for number in signals:
+        time.sleep(0.2)
+        run.send_signal(number)
     output, _ = run.communicate(timeout=30)
 
     assert run.returncode == 130

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
 STATISTICS = "stats.binpb"
+SLICES = "slices.binpb"
 TABLE = "statistics.parquet"
 PAGE = "statistics.html"
 
-# The columns of `statistics.parquet`: one row per dataset and feature, null where a measure does
-# not exist for the feature's type.
+# The columns of `statistics.parquet`: one row per split, slice and feature. A measure that does not
+# exist for the feature's type is null.
 TABLE_SCHEMA = pa.schema(
     [
         ("split", pa.string()),
+        ("slice", pa.string()),
         ("feature", pa.string()),
         ("type", pa.string()),
         ("rows", pa.int64()),
@@ -94,22 +96,34 @@ def read_statistics(
     return statistics
 
 
-def statistics_table(datasets: Iterable[statistics_pb2.DatasetFeatureStatistics]) -> pa.Table:
-    """Return the statistics as a table of `TABLE_SCHEMA`, one row per dataset and feature.
+def statistics_table(
+    datasets: Mapping[str, Sequence[statistics_pb2.DatasetFeatureStatistics]],
+) -> pa.Table:
+    """Return the statistics as a table of `TABLE_SCHEMA`, a row per split, slice and feature.
 
-    `quantiles` are the edges of TFDV's quantile histogram, by default the deciles from the minimum
-    to the maximum. A feature's name is its path, the steps joined by dots.
+    `slice` is null for all rows of the split. `quantiles` are the edges of TFDV's quantile
+    histogram, by default the deciles from the minimum to the maximum. A feature's name is its path,
+    the steps joined by dots.
+
+    Args:
+        datasets: Per split the statistics of all its rows, then those of its slices, named.
     """
-    rows = [_table_row(dataset, feature) for dataset in datasets for feature in dataset.features]
+    rows = [
+        _table_row(split, dataset.name if place else None, dataset, feature)
+        for split, found in datasets.items()
+        for place, dataset in enumerate(found)
+        for feature in dataset.features
+    ]
     return pa.Table.from_pylist(rows, schema=TABLE_SCHEMA)
 
 
-def _table_row(dataset: Any, feature: Any) -> dict[str, Any]:
+def _table_row(split: str, slice_: str | None, dataset: Any, feature: Any) -> dict[str, Any]:
     kind = feature.WhichOneof("stats")
     stats = getattr(feature, kind) if kind else feature.num_stats
     common = stats.common_stats
     row = {
-        "split": dataset.name,
+        "split": split,
+        "slice": slice_,
         "feature": ".".join(feature.path.step) or feature.name,
         "type": type(feature).Type.Name(feature.type).lower(),
         "rows": int(dataset.num_examples),

@@ -37,6 +37,11 @@ def read_list_batches(
 
 def _list_array(column: pa.Array) -> pa.Array:
     kind = column.type
+    # TFDV knows strings as bytes; some of its generators know no others.
+    if pa.types.is_string(kind):
+        column = column.cast(pa.binary())
+    elif pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+        column = column.cast(pa.list_(pa.binary()))
     if pa.types.is_null(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return column
     if pa.types.is_boolean(kind) or pa.types.is_date32(kind):

@@ -1,4 +1,4 @@
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 from kfp import dsl
 
@@ -14,6 +14,15 @@ def statistics_gen(
     exclude_splits: Optional[List[str]] = None,
     sample_rate: float = 1.0,
     beam_pipeline_args: Optional[List[str]] = None,
+    # Not Input[Schema]: kfp imports the class of an artifact, but does not look inside Optional.
+    schema: Optional[dsl.Input[dsl.Artifact]] = None,
+    sample_rates: Optional[Dict[str, float]] = None,
+    include_columns: Optional[List[str]] = None,
+    exclude_columns: Optional[List[str]] = None,
+    weight_column: str = "",
+    label: str = "",
+    slices: Optional[List[Dict[str, List[str]]]] = None,
+    options: Optional[Dict[str, float]] = None,
 ) -> None:
     """Compute TFDV's descriptive statistics for every split.
 
@@ -23,6 +32,15 @@ def statistics_gen(
         sample_rate: The share of rows to use, above 0 and up to 1; the same rows in every run.
         beam_pipeline_args: Beam's flags, such as `--runner=FlinkRunner`; in this process by
             default.
+        schema: Says which integers are categories and which strings are bytes; needed for a label.
+        sample_rates: Sample rates of single splits, in place of sample_rate.
+        include_columns: The only columns to count; all by default.
+        exclude_columns: Columns to leave out.
+        weight_column: A column of numbers that weigh the rows.
+        label: The column that lift and mutual information are about; needs a schema.
+        slices: Such as `[{"carrier": []}, {"carrier": ["UA"], "origin": []}]`, an empty list for
+            every value; several columns give their crosses.
+        options: TFDV's own numbers, such as `{"num_top_values": 50}`.
 
     Returns:
         statistics: One `stats.binpb` per split, which `tfdv.load_stats_binary` reads, a table of
@@ -38,5 +56,13 @@ def statistics_gen(
         sample_rate,
         beam_pipeline_args,
         report_path=report.path,
+        sample_rates=sample_rates,
+        include_columns=include_columns,
+        exclude_columns=exclude_columns,
+        weight_column=weight_column,
+        label=label,
+        slices=slices,
+        schema_path=schema.path if schema else None,
+        options=options,
     )
     statistics.metadata.update(summary)

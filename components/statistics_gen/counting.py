@@ -13,19 +13,27 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from tensorflow_data_validation.statistics.generators import stats_generator
 from tensorflow_data_validation.statistics.stats_impl import get_generators
 from tensorflow_data_validation.statistics.stats_options import StatsOptions
+from tensorflow_data_validation.utils import slicing_util
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.statistics import merge_util
 
+from ...errors import PenstockError
 from .batches import read_list_batches
+from .options import Slice
 from .top_values import Counts, count_values, merge_counts, top_values
 
 # Every feature belongs to one lane; lanes are counted side by side. The number is fixed, not the
 # machine's, so that partial results of different machines fit together.
 LANES = 4
+
+# The key of all rows of a split, among its slices.
+WHOLE = ""
+MOST_SLICES = 1000
 
 
 @dataclass(frozen=True)
@@ -106,23 +114,56 @@ class Counting:
 
 
 class CountShard(beam.DoFn):
-    """Count a shard: one partial result, keyed by split."""
+    """Count a shard: one partial result for all its rows and one per slice.
 
-    def __init__(self, columns: Sequence[str], options: StatsOptions) -> None:
+    Keys are the split and the slice, `WHOLE` for all rows.
+    """
+
+    def __init__(
+        self, columns: Sequence[str], options: StatsOptions, slices: Sequence[Slice] = ()
+    ) -> None:
         self.columns = columns
         self.options = options
+        self.slices = slices
 
     def setup(self) -> None:
         """Make the generators, which do not travel."""
         self.counting = Counting(self.options)
+        self.slicers = [slicing_util.get_feature_value_slicer(dict(s)) for s in self.slices]
 
-    def process(self, task: ShardTask) -> Iterator[tuple[str, Partial]]:
-        """Yield the split with its rows' partial result."""
-        partial = self.counting.create()
+    def process(self, task: ShardTask) -> Iterator[tuple[tuple[str, str], Partial]]:
+        """Yield split and slice with the partial result of their rows."""
+        partials = {WHOLE: self.counting.create()}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             for batch in read_list_batches(task.path, self.columns, task.sample_rate):
-                partial = self.counting.add(partial, batch, pool)
-        yield task.split, self.counting.compact(partial)
+                self._check_weights(batch, task)
+                for key, rows in self._slices_of(batch):
+                    partial = partials.get(key) or self.counting.create()
+                    partials[key] = self.counting.add(partial, rows, pool)
+                    if len(partials) > MOST_SLICES:
+                        raise PenstockError(
+                            f"The slices are more than {MOST_SLICES}; name the values wanted "
+                            "instead of taking every one."
+                        )
+        for key, partial in partials.items():
+            yield (task.split, key), self.counting.compact(partial)
+
+    def _slices_of(self, batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+        yield WHOLE, batch
+        for slicer in self.slicers:
+            yield from slicer(batch)
+
+    def _check_weights(self, batch: pa.RecordBatch, task: ShardTask) -> None:
+        name = self.options.weight_feature
+        if name is None:
+            return
+        weights = batch.column(batch.schema.get_field_index(name))
+        numbers = weights.flatten().to_numpy(zero_copy_only=False)
+        if weights.null_count or not (np.isfinite(numbers) & (numbers >= 0)).all():
+            raise PenstockError(
+                f"The weight {name!r} is missing, negative or not finite in some row of split "
+                f"{task.split!r}; give every row a weight of at least 0."
+            )
 
 
 class MergePartials(beam.CombineFn):

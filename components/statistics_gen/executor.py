@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow.parquet as pq
 import tensorflow_data_validation as tfdv
+from apache_beam.options.pipeline_options import TypeOptions
 from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx_bsl.statistics import merge_util
 
 from ...data.beam import pipeline_options
-from ...data.examples import Manifest, read_manifest, shard_paths, split_folder
+from ...data.examples import read_manifest, shard_paths, split_folder
 from ...data.output import new_folder
-from ...data.statistics import PAGE, STATISTICS, TABLE, statistics_table
-from ...errors import PenstockError
+from ...data.schemas import load_schema
+from ...data.statistics import PAGE, SLICES, STATISTICS, TABLE, statistics_table
 from ...reports.statistics import statistics_page
-from .counting import CountShard, MergePartials, ShardTask
+from .counting import WHOLE, CountShard, MergePartials, ShardTask
+from .labels import LabelStatistics
+from .options import checked_slices, chosen_columns, chosen_splits, stats_options
+from .options import sample_rates as choose_sample_rates
+
+SLICES_PAGE = "slices.html"
+SLICES_ON_PAGE = 5
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the statistics of a split go, and the order of their features."""
+
+    folder: Path
+    columns: tuple[str, ...]
+
+    def file(self, split: str, name: str = STATISTICS) -> Path:
+        return self.folder / split_folder(split) / name
 
 
 def generate_statistics(
@@ -28,6 +48,15 @@ def generate_statistics(
     sample_rate: float = 1.0,
     beam_pipeline_args: Sequence[str] | None = None,
     report_path: str | os.PathLike[str] | None = None,
+    *,
+    sample_rates: Mapping[str, float] | None = None,
+    include_columns: Sequence[str] | None = None,
+    exclude_columns: Sequence[str] | None = None,
+    weight_column: str = "",
+    label: str = "",
+    slices: Sequence[Mapping[str, Sequence[str]]] | None = None,
+    schema_path: str | os.PathLike[str] | None = None,
+    options: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write the statistics of every split of the examples, as protos, as a table and as a page.
 
@@ -42,76 +71,122 @@ def generate_statistics(
             comes from the shard's name.
         beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
         report_path: Where the page shall lie a second time, for Kubeflow's UI.
+        sample_rates: Sample rates of single splits, in place of `sample_rate`.
+        include_columns: The only columns to count.
+        exclude_columns: Columns to leave out.
+        weight_column: A column of numbers of at least 0 that weigh the rows.
+        label: The column that lift and mutual information are about; needs a schema.
+        slices: Per slice its columns with the values wanted, an empty list for every value; the
+            crosses of several columns.
+        schema_path: The folder of a schema, for categories, bytes and domains.
+        options: TFDV's own numbers; see `penstock.components.statistics_gen.options`.
 
     Returns:
         Metadata: summary, rows counted per split.
 
     Raises:
-        PenstockError: An excluded split is unknown, none is left, the rate is out of range, or
-            the examples cannot be read.
+        PenstockError: A split, column or option is unknown or out of range, or the examples or the
+            schema cannot be read.
     """
     manifest = read_manifest(examples_path)
-    splits = _chosen_splits(manifest, exclude_splits or ())
-    if not 0 < sample_rate <= 1:
-        raise PenstockError(
-            f"sample_rate is {sample_rate}; give a share above 0 and up to 1, such as 0.1."
-        )
-    columns = [column.name for column in manifest.columns]
+    splits = chosen_splits(manifest, exclude_splits or ())
+    rates = choose_sample_rates(splits, sample_rate, sample_rates)
+    columns = chosen_columns(manifest, include_columns, exclude_columns)
+    schema = None if schema_path is None else load_schema(schema_path)
+    tfdv_options = stats_options(columns, weight_column, label, schema, options)
+    slices_by = checked_slices(slices, columns)
+    tasks = [
+        ShardTask(split, str(path), rates[split])
+        for split in splits
+        for path in shard_paths(examples_path, split)
+    ]
     with new_folder(statistics_path) as folder:
-        tasks = [
-            ShardTask(split, str(path), sample_rate)
-            for split in splits
-            for path in shard_paths(examples_path, split)
-        ]
-        files = {split: folder / split_folder(split) / STATISTICS for split in splits}
-        for file in files.values():
-            file.parent.mkdir()
-        options = tfdv.StatsOptions()
-        with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
-            _ = (
-                pipeline
-                | "Shards" >> beam.Create(tasks)
-                | "Spread" >> beam.Reshuffle()
-                | "Count" >> beam.ParDo(CountShard(columns, options))
-                | "Merge" >> beam.CombinePerKey(MergePartials(options))
-                | "Write" >> beam.Map(_write, files, columns)
+        places = _Places(folder, tuple(columns))
+        for split in splits:
+            places.file(split).parent.mkdir()
+        beam_options = pipeline_options(beam_pipeline_args)
+        if label:
+            # TFDV's lift declares types that Beam's own inference contradicts.
+            beam_options.view_as(TypeOptions).pipeline_type_check = False
+        with beam.Pipeline(options=beam_options) as pipeline:
+            shards = pipeline | "Shards" >> beam.Create(tasks) | "Spread" >> beam.Reshuffle()
+            found = (
+                shards
+                | "Count" >> beam.ParDo(CountShard(tuple(columns), tfdv_options, slices_by))
+                | "Merge" >> beam.CombinePerKey(MergePartials(tfdv_options))
+                | "BySplit" >> beam.Map(_by_split)
             )
-        datasets = [tfdv.load_stats_binary(str(file)).datasets[0] for file in files.values()]
+            if label:
+                about = shards | "Label" >> LabelStatistics(label, tuple(columns), tfdv_options)
+                found = (found, about | "Whole" >> beam.Map(_whole)) | beam.Flatten()
+            _ = found | "Group" >> beam.GroupByKey() | "Write" >> beam.Map(_write, places)
+        datasets = {split: _read(places, split) for split in splits}
         pq.write_table(statistics_table(datasets), folder / TABLE)
-        page = statistics_page(datasets)
+        page = statistics_page([whole for whole, *_ in datasets.values()])
         (folder / PAGE).write_text(page, encoding="utf-8")
         if report_path is not None:
             Path(report_path).parent.mkdir(parents=True, exist_ok=True)
             Path(report_path).write_text(page, encoding="utf-8")
-    rows = {dataset.name: int(dataset.num_examples) for dataset in datasets}
-    counted = ", ".join(f"{split} {number:,}" for split, number in rows.items())
-    columns_counted = f"{len(columns)} column{'s'[: len(columns) != 1]}"
-    return {"summary": f"{columns_counted} over the rows of {counted}", "rows": rows}
+    return _metadata(datasets, len(columns))
+
+
+def _by_split(
+    found: tuple[tuple[str, str], statistics_pb2.DatasetFeatureStatistics],
+) -> tuple[str, tuple[str, statistics_pb2.DatasetFeatureStatistics]]:
+    (split, key), statistics = found
+    return split, (key, statistics)
+
+
+def _whole(
+    found: tuple[str, statistics_pb2.DatasetFeatureStatistics],
+) -> tuple[str, tuple[str, statistics_pb2.DatasetFeatureStatistics]]:
+    split, statistics = found
+    return split, (WHOLE, statistics)
 
 
 def _write(
-    counted: tuple[str, statistics_pb2.DatasetFeatureStatistics],
-    files: dict[str, Path],
-    columns: Sequence[str],
+    grouped: tuple[str, Iterable[tuple[str, statistics_pb2.DatasetFeatureStatistics]]],
+    places: _Places,
 ) -> None:
-    split, statistics = counted
-    found = statistics_pb2.DatasetFeatureStatisticsList(datasets=[statistics])
-    (dataset,) = found.datasets
-    dataset.name = split
-    order = {name: place for place, name in enumerate(columns)}
-    dataset.features.sort(key=lambda feature: order.get(feature.path.step[0], len(order)))
-    files[split].write_bytes(found.SerializeToString(deterministic=True))
+    """Write a split's statistics; those of its slices into a file and a page of their own."""
+    split, found = grouped
+    parts: dict[str, list[Any]] = {}
+    for key, statistics in found:
+        parts.setdefault(key, []).append(statistics)
+    order = {name: place for place, name in enumerate(places.columns)}
+    datasets = []
+    for key in sorted(parts):
+        (dataset,) = merge_util.merge_dataset_feature_statistics(parts[key]).datasets
+        dataset.name = key or split
+        dataset.features.sort(key=lambda feature: order.get(feature.path.step[0], len(order)))
+        datasets.append(dataset)
+    whole, *slices = datasets
+    _write_list(places.file(split), [whole])
+    if slices:
+        _write_list(places.file(split, SLICES), slices)
+        slices.sort(key=lambda dataset: -dataset.num_examples)
+        page = statistics_page([whole, *slices[:SLICES_ON_PAGE]], f"Slices of {split}")
+        places.file(split, SLICES_PAGE).write_text(page, encoding="utf-8")
 
 
-def _chosen_splits(manifest: Manifest, exclude_splits: Sequence[str]) -> list[str]:
-    known = ", ".join(manifest.splits)
-    for split in exclude_splits:
-        if split not in manifest.splits:
-            raise PenstockError(
-                f"exclude_splits names {split!r}, which is no split of the examples; there are "
-                f"{known}."
-            )
-    chosen = [split for split in manifest.splits if split not in exclude_splits]
-    if not chosen:
-        raise PenstockError(f"exclude_splits leaves none of the splits {known}; keep at least one.")
-    return chosen
+def _write_list(file: Path, datasets: Sequence[statistics_pb2.DatasetFeatureStatistics]) -> None:
+    found = statistics_pb2.DatasetFeatureStatisticsList(datasets=datasets)
+    file.write_bytes(found.SerializeToString(deterministic=True))
+
+
+def _read(places: _Places, split: str) -> list[statistics_pb2.DatasetFeatureStatistics]:
+    """Return the statistics of a split, then of its slices."""
+    files = [file for file in (places.file(split), places.file(split, SLICES)) if file.is_file()]
+    return [d for file in files for d in tfdv.load_stats_binary(str(file)).datasets]
+
+
+def _metadata(
+    datasets: Mapping[str, Sequence[statistics_pb2.DatasetFeatureStatistics]], columns: int
+) -> dict[str, Any]:
+    rows = {split: int(whole.num_examples) for split, (whole, *_) in datasets.items()}
+    counted = ", ".join(f"{split} {number:,}" for split, number in rows.items())
+    slices = sum(len(found) - 1 for found in datasets.values())
+    summary = f"{columns} column{'s'[: columns != 1]} over the rows of {counted}"
+    if slices:
+        summary += f"; {slices} slice{'s'[: slices != 1]}"
+    return {"summary": summary, "rows": rows}

@@ -243,7 +243,7 @@ def test_values_are_wrapped_without_being_copied_or_looped_over(folders):
     assert pa.types.is_large_list(batch.column(1).type)
     assert batch.column(1).null_count > 0
     flat = pq.read_table(shard, columns=["tail"])["tail"].to_pylist()[: batch.num_rows]
-    assert batch.column(1).to_pylist() == [None if tail is None else [tail] for tail in flat]
+    assert batch.column(1).to_pylist() == [None if t is None else [t.encode()] for t in flat]
 
 
 def refusal(*args, **kwargs):

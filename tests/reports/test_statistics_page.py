@@ -180,7 +180,7 @@ def test_numbers_are_short_and_never_say_none_or_all_of_a_share_between():
 
 
 def test_the_table_has_a_row_per_split_and_feature(train, evaluation):
-    table = statistics_table([train, evaluation])
+    table = statistics_table({"train": [train], "eval": [evaluation]})
     assert table.schema == TABLE_SCHEMA
     rows = {(row["split"], row["feature"]): row for row in table.to_pylist()}
     assert len(rows) == table.num_rows == 8

@@ -122,7 +122,8 @@ def _executed(
             selection=selection,
             base=options["base"],
         )
-    screen.lost_events(emitter.end(report), openlineage)
+    emitter.end(report)
+    screen.warn(emitter.problem)
     return report
 
 
@@ -139,7 +140,8 @@ def _resumed(
     emitter = emitting(openlineage, found.pipeline)
     with screen.showing(f"{found.pipeline}, run {found.id} resumed"), _interruptible(screen, stop):
         report = resume_run(found.id, settings, emitter.around(screen.step), stop)
-    screen.lost_events(emitter.end(report), openlineage)
+    emitter.end(report)
+    screen.warn(emitter.problem)
     return report
 
 

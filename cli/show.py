@@ -102,13 +102,10 @@ class Screen:
         )
         self.console.print(f"[yellow]{what}[/]")
 
-    def lost_events(self, count: int, destination: str | None) -> None:
-        """Say that OpenLineage events could not be delivered, if any."""
-        if count:
-            self.console.print(
-                f"[yellow]{count} OpenLineage events could not be sent to "
-                f"{escape(str(destination))}.[/]"
-            )
+    def warn(self, sentence: str) -> None:
+        """Say what went wrong beside the run, if anything."""
+        if sentence:
+            self.console.print(f"[yellow]{escape(sentence)}[/]")
 
     def summary(self, report: RunReport, where: list[str], target: list[str]) -> None:
         """Show how the run ended: failures first, then metrics, then where things lie.

@@ -115,7 +115,7 @@ class Ledger:
             cache_key=sought.key,
             key_parts=dict(sought.parts),
             parameters=step.inputs.parameters,
-            inputs=_stored(step.inputs),
+            inputs=stored(step.inputs),
             properties={"log": str(step.log), "name": step.name},
         )
         return Ticket(execution, claim)
@@ -124,16 +124,16 @@ class Ledger:
         """Record how a step ended; its artifacts come back with the store's numbers."""
         state = ENDED.get(step.state, md.ExecutionState.CANCELED)
         succeeded = step.state.is_success
-        stored = self.store.finish_execution(
+        known = self.store.finish_execution(
             ticket.execution,
             state,
-            outputs=_stored(step.outputs) if succeeded else None,
+            outputs=stored(step.outputs) if succeeded else None,
             parameters=step.outputs.parameters if succeeded else None,
             properties={"attempts": step.attempts},
             error=step.reason or None,
             claim=ticket.claim,
         )
-        return replace(step, outputs=_numbered(step.outputs, stored)) if succeeded else step
+        return replace(step, outputs=_numbered(step.outputs, known)) if succeeded else step
 
     def note(self, step: StepReport) -> StepReport:
         """Record a step that took no time: imported, skipped, not taken, stopped."""
@@ -143,7 +143,7 @@ class Ledger:
             step.name,
             ENDED.get(step.state, md.ExecutionState.CANCELED),
             parameters=step.inputs.parameters,
-            outputs=_stored(step.outputs) if step.state.is_success else None,
+            outputs=stored(step.outputs) if step.state.is_success else None,
             properties={"name": step.name, "state": step.state.value, "cause": step.cause},
             error=step.reason or None,
         )
@@ -158,7 +158,7 @@ class Ledger:
             cache_key=before.cache_key,
             key_parts=before.key_parts,
             parameters=found.inputs.parameters,
-            inputs=_stored(found.inputs),
+            inputs=stored(found.inputs),
             outputs=before.outputs,
             output_parameters=before.output_parameters,
             properties={"name": found.name, "of": before.run_id},
@@ -211,7 +211,8 @@ def _damage(outputs: Values) -> str:
     return ""
 
 
-def _stored(values: Values) -> dict[str, tuple[md.Artifact, ...]]:
+def stored(values: Values) -> dict[str, tuple[md.Artifact, ...]]:
+    """Return the artifacts among `values` as the metadata room knows them, by name."""
     return {
         name: tuple(
             md.Artifact(
@@ -228,13 +229,13 @@ def _stored(values: Values) -> dict[str, tuple[md.Artifact, ...]]:
     }
 
 
-def _numbered(values: Values, stored: Mapping[str, Any]) -> Values:
+def _numbered(values: Values, recorded: Mapping[str, Any]) -> Values:
     return Values(
         values.parameters,
         {
             name: [
                 replace(artifact, id=known.id)
-                for artifact, known in zip(artifacts, stored.get(name, ()), strict=True)
+                for artifact, known in zip(artifacts, recorded.get(name, ()), strict=True)
             ]
             for name, artifacts in values.artifacts.items()
         },

@@ -22,7 +22,7 @@ from .dag import Driver, Outcome
 from .ledger import Ledger
 from .parameters import check_parameters
 from .report import RunReport, State, StepReport, Watch
-from .selection import Selection
+from .selection import Selection, select
 from .spec import Pipeline, parse
 from .steps import Steps
 from .values import Values
@@ -130,14 +130,19 @@ def run_pipeline(
     given = check_parameters(pipeline, parameters)
     run_id, folder = _new_folder(settings.root, pipeline)
     with settings.open_store() as store:
-        taken = _base(store, pipeline, base) if selection and selection.take else []
+        part: dict[str, Any] = {}
+        taken: list[md.Execution] = []
+        if selection is not None:
+            source = _base(store, pipeline, base) if selection.take else None
+            taken = store.executions(source) if source else []
+            part = {"selection": dict(selection.asked), "base": source}
         run = store.start_run(
             run_id,
             pipeline.name,
             digest_bytes(pipeline.text.encode()),
             given,
             folder,
-            properties={"sys_path": list(settings.sys_path)},
+            properties={"sys_path": list(settings.sys_path), **part},
         )
         ledger = Ledger(store, run_id, taken=taken)
         return _drive(pipeline, run, ledger, settings, watch, stop or Stop(), selection)
@@ -151,8 +156,8 @@ def resume_run(
 ) -> RunReport:
     """Continue a run that failed, was stopped or killed.
 
-    The pipeline and parameters are the run's own. Steps that had finished, and whose artifacts are
-    unaltered, are kept; the others run.
+    The pipeline, its parameters and the part that was asked for are the run's own. Steps that had
+    finished, and whose artifacts are unaltered, are kept; the others run.
 
     Args:
         run_id: The run: its id, the beginning of it, or `latest`.
@@ -174,9 +179,18 @@ def resume_run(
             ) from error
         pipeline = parse(text, str(compiled))
         check_pipeline(pipeline, containers=settings.containers)
-        ledger = Ledger(store, found.id, kept=store.executions(found.id))
+        selection = None
+        if found.properties.get("selection"):
+            selection = select(pipeline, **found.properties["selection"])
+        source = found.properties.get("base")
+        ledger = Ledger(
+            store,
+            found.id,
+            kept=store.executions(found.id),
+            taken=store.executions(source) if source else [],
+        )
         run = store.resume_run(found.id)
-        return _drive(pipeline, run, ledger, settings, watch, stop or Stop(), None)
+        return _drive(pipeline, run, ledger, settings, watch, stop or Stop(), selection)
 
 
 def _drive(
@@ -237,16 +251,16 @@ def _drive(
     )
 
 
-def _base(store: Store, pipeline: Pipeline, base: str) -> list[md.Execution]:
-    if base == "latest":
-        runs = store.runs(pipeline.name, limit=1)
-        if not runs:
-            raise PenstockError(
-                f"{pipeline.name} was never run here, so no step can be taken from an earlier run; "
-                "run it whole first."
-            )
-        return store.executions(runs[0].id)
-    return store.executions(store.run(base).id)
+def _base(store: Store, pipeline: Pipeline, base: str) -> str:
+    if base != "latest":
+        return store.run(base).id
+    runs = store.runs(pipeline.name, limit=1)
+    if not runs:
+        raise PenstockError(
+            f"{pipeline.name} was never run here, so no step can be taken from an earlier run; "
+            "run it whole first."
+        )
+    return runs[0].id
 
 
 def _new_folder(root: Path, pipeline: Pipeline) -> tuple[str, Path]:

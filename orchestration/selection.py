@@ -1,6 +1,6 @@
 """Part of a pipeline: which steps run, which are taken from an earlier run, which are left out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -28,11 +28,13 @@ class Selection:
         run: Steps that run.
         take: Steps whose outputs are taken from an earlier run.
         reason: Why the others are left out.
+        asked: What `select` was asked for, by the names of its arguments.
     """
 
     run: frozenset[str]
     take: frozenset[str]
     reason: str
+    asked: Mapping[str, str | None]
 
     def part(self, path: str) -> Part:
         """Return what becomes of the step at `path`, iterations included."""
@@ -80,7 +82,8 @@ def select(
         if not run:
             raise PenstockError(f"{end} does not depend on {start}, so nothing lies between them.")
     needed = frozenset().union(*(graph.before(step) for step in run)) - run
-    return Selection(run, needed, f"left out by {reason}")
+    asked = {"start": start, "end": end, "only": only}
+    return Selection(run, needed, f"left out by {reason}", asked)
 
 
 _Neighbours = Callable[[dict[str, set[str]], str], set[str]]

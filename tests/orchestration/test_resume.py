@@ -160,6 +160,20 @@ def test_from_and_to_run_what_lies_between(execute_in, marks, part):
     assert again.not_taken == {"measure"}
 
 
+def test_a_part_that_failed_is_resumed_as_that_part(execute_in, marks, part, settings):
+    execute_in(diamond, options={"use_cache": False}, folder=str(marks))
+    (marks / "fail-left").touch()
+    assert part(only="mark-2").failed == {"mark-2"}
+    (marks / "fail-left").unlink()
+
+    report, steps = resume("latest", settings)
+
+    assert report.state is State.SUCCEEDED
+    assert steps["mark-2"].state is State.SUCCEEDED
+    assert steps["both"].state is State.NOT_TAKEN
+    assert ran(marks, "right") == 1
+
+
 def test_a_part_needs_the_outputs_of_the_rest(execute_in, marks, part):
     (marks / "fail-right").touch()
     execute_in(diamond, options={"use_cache": False}, folder=str(marks))

@@ -39,20 +39,21 @@ class ValueCounts:
         return ordered["value"].chunk(0), ordered["rows"].to_numpy()
 
 
-def look(division: Division, batches: Iterable[pa.RecordBatch]) -> Division:
+def look(division: Division, batches: Iterable[tuple[pa.RecordBatch, Hashes]]) -> Division:
     """Return the rule with its cuts or thresholds, from one pass over the rows.
 
     Args:
         division: A rule that `needs_a_first_look`.
-        batches: All rows. By time, memory holds the distinct times; in strata, 16 bytes per row.
+        batches: All rows with their hashes. By time, memory holds the distinct times; in strata,
+            16 bytes per row.
     """
     return _time(division, batches) if division.kind == "time" else _strata(division, batches)
 
 
-def _time(division: Division, batches: Iterable[pa.RecordBatch]) -> Division:
+def _time(division: Division, batches: Iterable[tuple[pa.RecordBatch, Hashes]]) -> Division:
     """Cut where the rows before come closest to the splits' shares; equal times stay together."""
     counts = ValueCounts()
-    for batch in batches:
+    for batch, _ in batches:
         counts.add(batch.column(batch.schema.get_field_index(division.column)))
     values, rows = counts.sorted()
     before = np.concatenate([[0], np.cumsum(rows)])
@@ -62,11 +63,11 @@ def _time(division: Division, batches: Iterable[pa.RecordBatch]) -> Division:
     return replace(division, cuts=tuple(values[place] for place in places))
 
 
-def _strata(division: Division, batches: Iterable[pa.RecordBatch]) -> Division:
+def _strata(division: Division, batches: Iterable[tuple[pa.RecordBatch, Hashes]]) -> Division:
     """Cut each stratum's row hashes, in ascending order, at the splits' shares."""
     parts: list[tuple[Hashes, Hashes]] = [(np.zeros(0, np.uint64), np.zeros(0, np.uint64))]
-    for batch in batches:
-        parts.append((row_hashes(batch, [division.column]), row_hashes(batch)))
+    for batch, hashes_of_rows in batches:
+        parts.append((row_hashes(batch, [division.column]), hashes_of_rows))
     strata, hashes = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((hashes, strata))
     strata, hashes = strata[order], hashes[order]

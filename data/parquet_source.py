@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from ..errors import PenstockError
 from .declared import cast_column, held_type
+from .filters import filter_columns, filter_expression
 
 BATCH_ROWS = 131_072
 
@@ -74,6 +76,38 @@ def parquet_batches(
                 row += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
+
+
+def matching_row_groups(
+    file: Path, schema: pa.Schema, where: str, row_groups: list[int] | None = None
+) -> tuple[list[int], int]:
+    """Return the row groups that may have rows for a filter, and the rows of those that have none.
+
+    The file's own statistics tell, where its columns have the types of `schema`.
+
+    Args:
+        file: The file.
+        schema: The columns that are read.
+        where: The filter.
+        row_groups: The row groups that count; all when None.
+
+    Raises:
+        PenstockError: The file is not Parquet.
+    """
+    try:
+        fragment = next(iter(ds.dataset(file, format="parquet").get_fragments()))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(file, error) from error
+    groups = fragment.row_groups
+    kept = {group.id for group in groups}
+    own = fragment.physical_schema
+    names = filter_columns(where)
+    if all(n in own.names and own.field(n).type == schema.field(n).type for n in names):
+        subset = fragment.subset(filter=filter_expression(where), schema=own)
+        kept = {group.id for group in subset.row_groups}
+    wanted = kept if row_groups is None else kept.intersection(row_groups)
+    every = {g.id: g.num_rows for g in groups if row_groups is None or g.id in row_groups}
+    return sorted(wanted), sum(rows for place, rows in every.items() if place not in wanted)
 
 
 def _kept_type(file: str, name: str, kind: pa.DataType) -> pa.DataType:

@@ -19,12 +19,34 @@ class ShardWriter:
     A shard holds `SHARD_ROWS` rows, the last one fewer; where the shards begin does not depend on
     the sizes of the batches. A split without rows gets one shard without rows, which tells the
     columns. Memory holds one row group.
+
+    Args:
+        path: The examples' folder.
+        split: The split.
+        schema: Its columns.
+        shard_rows: The rows of a shard, in place of `SHARD_ROWS`.
+        compression: Parquet's name for how the shards are compressed.
+        prefix: What the shards' names begin with.
+        keep_empty: Whether a split without rows gets a shard.
     """
 
-    def __init__(self, path: Path, split: str, schema: pa.Schema) -> None:
+    def __init__(
+        self,
+        path: Path,
+        split: str,
+        schema: pa.Schema,
+        shard_rows: int | None = None,
+        compression: str = "zstd",
+        prefix: str = "part-",
+        keep_empty: bool = True,
+    ) -> None:
         self.folder = path / split_folder(split)
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         self.schema = schema
+        self.shard_rows = shard_rows or SHARD_ROWS
+        self.compression = compression
+        self.prefix = prefix
+        self.keep_empty = keep_empty
         self.shards: list[Shard] = []
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
@@ -34,8 +56,7 @@ class ShardWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Append the rows of `batch`."""
         start = 0
-        while batch.num_rows - start >= ROW_GROUP_ROWS - self._waiting_rows:
-            taken = ROW_GROUP_ROWS - self._waiting_rows
+        while batch.num_rows - start >= (taken := self._group_rows() - self._waiting_rows):
             self._waiting.append(batch.slice(start, taken))
             start += taken
             self._flush()
@@ -45,19 +66,22 @@ class ShardWriter:
 
     def close(self) -> tuple[Shard, ...]:
         """Write what is left and return the shards."""
-        if self._waiting or not (self.shards or self._writer):
+        if self._waiting or (self.keep_empty and not (self.shards or self._writer)):
             self._flush()
         self._finish_shard()
         return tuple(self.shards)
+
+    def _group_rows(self) -> int:
+        return min(ROW_GROUP_ROWS, self.shard_rows - self._rows)
 
     def _flush(self) -> None:
         table = pa.Table.from_batches(self._waiting, schema=self.schema)
         self._waiting, self._waiting_rows = [], 0
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file(), self.schema, compression="zstd")
+            self._writer = pq.ParquetWriter(self._file(), self.schema, compression=self.compression)
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self._rows += table.num_rows
-        if self._rows >= SHARD_ROWS:
+        if self._rows >= self.shard_rows:
             self._finish_shard()
 
     def _finish_shard(self) -> None:
@@ -68,4 +92,4 @@ class ShardWriter:
             self._writer, self._rows = None, 0
 
     def _file(self) -> Path:
-        return self.folder / f"part-{len(self.shards):05d}.parquet"
+        return self.folder / f"{self.prefix}{len(self.shards):05d}.parquet"

@@ -124,9 +124,20 @@ def _add_column(
 
 
 def read_batches(
-    file: SourceFile, schema: pa.Schema, reading: Reading, reject: Rejecter
+    file: SourceFile,
+    schema: pa.Schema,
+    reading: Reading,
+    reject: Rejecter,
+    row_groups: list[int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of one file in the types of `schema`, the malformed ones to `reject`.
+
+    Args:
+        file: The file.
+        schema: The columns to read.
+        reading: How to read.
+        reject: Takes each malformed row.
+        row_groups: Which row groups of a Parquet file; all when None.
 
     Raises:
         PenstockError: The file is broken or disagrees with `schema`; the sentence says where.
@@ -134,7 +145,7 @@ def read_batches(
     if format_of(file, reading.file_format) == "csv":
         yield from csv_batches(file.path, schema, reading.csv, reject, file.label)
     else:
-        yield from parquet_batches(file.path, schema, file.label, file.first_row)
+        yield from parquet_batches(file.path, schema, file.label, file.first_row, row_groups)
 
 
 def _check_columns(

@@ -27,13 +27,32 @@ READERS = {"jsonl": json_batches, "tfrecord": tfrecord_batches, "avro": avro_bat
 class Prepared:
     """A source as local files: its pieces, its size in bytes, its rows that were malformed.
 
-    The size is None for a query.
+    The size is None for a query. `changed` is when a local file was last changed, in nanoseconds.
     """
 
     file: SourceFile
     pieces: tuple[SourceFile, ...]
     bytes: int | None
     rejected: int = 0
+    changed: int = 0
+
+
+def check_unchanged(sources: Sequence[Prepared]) -> None:
+    """Check that no local file was written to since it was prepared.
+
+    Raises:
+        PenstockError: One was.
+    """
+    for source in sources:
+        if not source.changed:
+            continue
+        path = source.file.path
+        now = path.stat() if path.is_file() else None
+        if now is None or (now.st_size, now.st_mtime_ns) != (source.bytes, source.changed):
+            raise PenstockError(
+                f"{path} changed while it was read; run example_gen again once nothing writes to "
+                "it, or write new files under a name of their own and rename them."
+            )
 
 
 def prepare(
@@ -51,7 +70,9 @@ def prepare(
             place = folder / f"{number:05d}-{Path(file.name).name}"
             copy_remote(file.shown, place)
             local = replace(file, path=place)
-        size = None if file.query else local.path.stat().st_size
+        status = None if file.query else local.path.stat()
+        size = status.st_size if status else None
+        changed = status.st_mtime_ns if status and local is file else 0
         before = quarantine.rows
         kind = "sql" if file.query else format_of(file, reading.file_format)
         pieces: tuple[SourceFile, ...] = (local,)
@@ -64,7 +85,7 @@ def prepare(
             pieces = tuple(_write(batches, folder, number, file, kind))
             if local is not file:
                 local.path.unlink()
-        prepared.append(Prepared(file, pieces, size, quarantine.rows - before))
+        prepared.append(Prepared(file, pieces, size, quarantine.rows - before, changed))
     return prepared
 
 

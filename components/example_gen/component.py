@@ -26,6 +26,12 @@ def example_gen(
     split_by: Dict[str, Any] = {},  # noqa: B006
     leakage: Dict[str, Any] = {},  # noqa: B006
     query: str = "",
+    columns: Optional[List[str]] = None,
+    filter: str = "",
+    sample_rate: float = 1.0,
+    shuffle_seed: Optional[int] = None,
+    shards: Dict[str, Any] = {},  # noqa: B006
+    beam_pipeline_args: Optional[List[str]] = None,
 ) -> None:
     """Read files or a query, divide the rows into splits, and write them as Examples.
 
@@ -63,6 +69,13 @@ def example_gen(
             split); `policy` is `count`, `fail` or `skip`.
         query: What to ask the database whose SQLAlchemy URL is the pattern; `$NAME` in the URL is
             read from the step's environment.
+        columns: The columns to keep; all when not given.
+        filter: The rows to keep, such as `distance > 100 and origin in ["JFK", "LGA"]`.
+        sample_rate: The share of the rows to keep, drawn by their content.
+        shuffle_seed: Draw the order of the rows by this seed; the sources' order when not given.
+        shards: How shards are written: `rows` in each, and `compression`.
+        beam_pipeline_args: Beam's flags, such as `--runner=FlinkRunner`, to convert on a Beam
+            runner; without one when not given.
 
     Returns:
         examples: Parquet shards per split and their manifest.
@@ -86,5 +99,11 @@ def example_gen(
         split_by=split_by,
         leakage=leakage,
         query=query,
+        columns=columns,
+        filter=filter,
+        sample_rate=sample_rate,
+        shuffle_seed=shuffle_seed,
+        shards=shards,
+        beam_pipeline_args=beam_pipeline_args,
     )
     examples.metadata.update(summary)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,18 +11,62 @@ import pyarrow as pa
 from ...data.division import Division
 from ...data.examples import Shard
 from ...data.leakage import Leakage
+from ...data.parquet_source import matching_row_groups
 from ...data.quarantine import Quarantine, Reject
-from ...data.row_hash import ContentSum, row_hashes
+from ...data.row_hash import ContentSum
+from ...data.selection import Layout, Selection
 from ...data.shards import ShardWriter
-from ...data.sources import Reading, read_batches
+from ...data.sources import Reading, format_of, read_batches
+from ...data.spans import SourceFile
 from ...data.spool import Prepared
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """What was written: shards and sums of hashes by split, rows by file, accounts of all rows.
+class Plan:
+    """What is done to every row.
 
-    `accounts` has the rows `in` the files, and of these the rows `out`, `quarantined` and
+    Attributes:
+        schema: The columns that are read.
+        kept: The columns that are written.
+        reading: How files are read.
+        selection: Which rows are kept.
+        division: Which split a row falls in.
+        layout: How shards are written.
+    """
+
+    schema: pa.Schema
+    kept: pa.Schema
+    reading: Reading
+    selection: Selection
+    division: Division
+    layout: Layout
+
+    def writers(
+        self, folder: Path, prefix: str = "part-", keep_empty: bool = True
+    ) -> dict[str, ShardWriter]:
+        """Return a writer of shards in `folder` for every split, the heaviest first."""
+        weights = self.division.weights
+        rows, compression = self.layout.shard_rows, self.layout.compression
+        return {
+            split: ShardWriter(folder, split, self.kept, rows, compression, prefix, keep_empty)
+            for split in sorted(weights, key=lambda split: -weights[split])
+        }
+
+
+@dataclass
+class Counted:
+    """Rows that were read and rows that were left out, and what was written, by split."""
+
+    good: int = 0
+    filtered: int = 0
+    sums: dict[str, ContentSum] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was written: shards and sums of hashes by split, rows by source, accounts of all rows.
+
+    `accounts` has the rows `in` the sources, and of these the rows `out`, `quarantined` and
     `filtered`.
     """
 
@@ -36,53 +80,88 @@ class Conversion:
 def convert(
     folder: Path,
     sources: Sequence[Prepared],
-    schema: pa.Schema,
-    reading: Reading,
-    division: Division,
+    plan: Plan,
     leakage: Leakage | None,
     quarantine: Quarantine,
 ) -> Conversion:
-    """Write the rows of the files as shards into `folder`.
+    """Write the rows of the sources as shards into `folder`.
 
     Args:
         folder: The examples' folder.
         sources: What to read.
-        schema: The columns common to all files.
-        reading: How to read.
-        division: Which split a row falls in.
+        plan: What to do to every row.
         leakage: Sees every row with its split; None to save its memory.
         quarantine: Takes the malformed rows; closed at the end.
 
     Raises:
         PenstockError: A file cannot be read, or too many rows of it are malformed.
     """
-    weights = division.weights
-    heaviest_first = sorted(weights, key=lambda split: -weights[split])
-    writers = {split: ShardWriter(folder, split, schema) for split in heaviest_first}
-    sums = dict.fromkeys(weights, ContentSum())
+    writers = plan.writers(folder)
+    counted = Counted(sums=dict.fromkeys(plan.division.splits, ContentSum()))
     rows_of = {}
-    good = 0
     for source in sources:
-        before = good + quarantine.rows
-        for file in source.pieces:
-            for batch in read_batches(file, schema, reading, quarantine.add):
-                good += batch.num_rows
-                hashes = row_hashes(batch)
-                places = division.places(batch, hashes, file)
-                if leakage is not None:
-                    leakage.add(batch, hashes, places)
-                for place, split in enumerate(division.splits):
-                    chosen = places == place
-                    writers[split].write(batch.filter(pa.array(chosen)))
-                    sums[split] += ContentSum.of(hashes[chosen])
-        rows_of[source] = good + quarantine.rows - before + source.rejected
+        before = counted.good + quarantine.rows
+        for piece in source.pieces:
+            convert_piece(piece, None, plan, writers, counted, quarantine, leakage)
+        rows_of[source] = counted.good + quarantine.rows - before + source.rejected
     quarantine.close()
     shards = {split: writer.close() for split, writer in writers.items()}
+    accounts = account(rows_of, shards, quarantine.rows, counted.filtered)
+    return Conversion(shards, counted.sums, rows_of, accounts, quarantine.first)
+
+
+def convert_piece(
+    piece: SourceFile,
+    row_groups: list[int] | None,
+    plan: Plan,
+    writers: Mapping[str, ShardWriter],
+    counted: Counted,
+    quarantine: Quarantine,
+    leakage: Leakage | None = None,
+) -> None:
+    """Write the rows of one local file, adding to what was counted.
+
+    Args:
+        piece: The file.
+        row_groups: Which row groups of a Parquet file; all when None.
+        plan: What to do to every row.
+        writers: Where rows go, by split.
+        counted: What was counted so far.
+        quarantine: Takes the malformed rows.
+        leakage: Sees every row with its split.
+    """
+    where = plan.selection.where
+    if where and format_of(piece, plan.reading.file_format) == "parquet":
+        row_groups, passed = matching_row_groups(piece.path, plan.schema, where, row_groups)
+        counted.good += passed
+        counted.filtered += passed
+    batches = read_batches(piece, plan.schema, plan.reading, quarantine.add, row_groups)
+    for batch in batches:
+        rows, hashes = plan.selection.rows(batch)
+        counted.good += batch.num_rows
+        counted.filtered += batch.num_rows - rows.num_rows
+        places = plan.division.places(rows, hashes, piece)
+        kept = pa.RecordBatch.from_arrays(
+            [rows.column(rows.schema.get_field_index(name)) for name in plan.kept.names],
+            schema=plan.kept,
+        )
+        if leakage is not None:
+            leakage.add(kept, hashes, places)
+        for place, split in enumerate(plan.division.splits):
+            chosen = places == place
+            writers[split].write(kept.filter(pa.array(chosen)))
+            counted.sums[split] += ContentSum.of(hashes[chosen])
+
+
+def account(
+    rows_of: Mapping[Prepared, int],
+    shards: Mapping[str, Sequence[Shard]],
+    quarantined: int,
+    filtered: int,
+) -> dict[str, int]:
+    """Return the accounts of all rows, after checking that they balance."""
+    rows_in = sum(rows_of.values())
     out = sum(shard.rows for parts in shards.values() for shard in parts)
-    accounts = {
-        "in": sum(rows_of.values()),
-        "out": out,
-        "quarantined": quarantine.rows,
-        "filtered": good - out,
-    }
-    return Conversion(shards, sums, rows_of, accounts, quarantine.first)
+    if rows_in != out + quarantined + filtered:
+        raise AssertionError(f"{rows_in} rows in, {out} out, {quarantined} and {filtered} not")
+    return {"in": rows_in, "out": out, "quarantined": quarantined, "filtered": filtered}

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,13 +27,23 @@ from ...data.leakage import (
 from ...data.output import new_folder
 from ...data.quarantine import Quarantine, check_share, too_many
 from ...data.remote import hide_password
+from ...data.row_hash import Hashes
 from ...data.schemas import load_schema
+from ...data.selection import (
+    Layout,
+    Selection,
+    check_selection,
+    layout_of,
+    selection_of,
+)
+from ...data.shuffle import shuffle_split
 from ...data.sources import Reading, common_schema, read_batches
 from ...data.spans import SourceFile, database, find_files, find_split_files
-from ...data.spool import Prepared, prepare
+from ...data.spool import Prepared, check_unchanged, prepare
 from ...data.windows import window_of
 from ...errors import PenstockError
-from .conversion import Conversion, convert
+from .beam_conversion import RECORDS, convert_on_beam
+from .conversion import Conversion, Plan, convert
 
 DEFAULT_SPLITS = {"train": 2.0, "eval": 1.0}
 
@@ -55,6 +66,12 @@ def generate_examples(
     split_by: Mapping[str, Any] | None = None,
     leakage: Mapping[str, Any] | None = None,
     query: str = "",
+    columns: Sequence[str] | None = None,
+    filter: str = "",
+    sample_rate: float = 1.0,
+    shuffle_seed: int | None = None,
+    shards: Mapping[str, Any] | None = None,
+    beam_pipeline_args: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Write the rows of the files that `pattern` names as Examples, divided into splits.
 
@@ -76,6 +93,13 @@ def generate_examples(
         split_by: How to divide when not by hash; see `penstock.data.division`.
         leakage: What to check between splits; see `penstock.data.leakage`.
         query: What to ask the database whose SQLAlchemy URL is `pattern`.
+        columns: The columns to keep, in this order; all when None.
+        filter: Which rows to keep; see `penstock.data.filters`.
+        sample_rate: The share of the rows to keep, in (0, 1].
+        shuffle_seed: Write each split's rows in an order drawn by this seed, not in the sources'.
+        shards: How shards are written; see `penstock.data.selection`.
+        beam_pipeline_args: Beam's flags, to convert on a Beam runner; in this process without one
+            when None.
 
     Returns:
         Metadata: summary, rows per split, spans, content_digest, accounts.
@@ -89,6 +113,8 @@ def generate_examples(
     shares = DEFAULT_SPLITS if splits is None else splits
     division = division_of(shares, split_columns, split_by, patterns)
     check = leakage_check(leakage)
+    selection = selection_of(columns, filter, sample_rate)
+    layout = layout_of(shards, shuffle_seed)
     if bool(pattern) == bool(patterns):
         raise PenstockError(
             f"{'Both' if pattern else 'Neither'} pattern {'and' if pattern else 'nor'} patterns "
@@ -108,34 +134,61 @@ def generate_examples(
         work.mkdir()
         sources = prepare(files, reading, work, quarantine)
         schema = common_schema([source.pieces for source in sources], reading)
-        division = resolve(division, schema)
-        check_leakage_columns(check, division.splits, schema)
-        if division.needs_a_first_look:
-            division = look(division, _all_rows(sources, schema, reading))
-        leaks = _leakage(check, division)
-        done = convert(folder, sources, schema, reading, division, leaks, quarantine)
+        plan = _plan(schema, reading, selection, division, layout, check, sources)
+        leaks = _leakage(check, plan.division)
+        if beam_pipeline_args is None:
+            done = convert(folder, sources, plan, leaks, quarantine)
+        else:
+            done = convert_on_beam(folder, sources, plan, leaks, quarantine, beam_pipeline_args)
+            shutil.rmtree(folder / RECORDS)
+        check_unchanged(sources)
         _check_rows(done, files, max_share)
         found = leaks.counts() if leaks else {}
         if check.policy == "fail":
             refuse_leaks(found)
-        origin: dict[str, Any] = {"pattern": hide_password(pattern)}
-        if patterns:
-            origin = {"patterns": dict(patterns)}
-        if query:
-            origin["query"] = query
-        manifest = _manifest(schema, done, _source(origin, done.rows_of, division), found)
+        if shuffle_seed is not None:
+            shuffled = {
+                split: shuffle_split(folder, split, parts, plan.kept, layout)
+                for split, parts in done.shards.items()
+            }
+            done = replace(done, shards=shuffled)
+        manifest = _manifest(
+            plan, done, _source(_origin(pattern, patterns, query), done, plan), found
+        )
         shutil.rmtree(work)
         write_manifest(folder, manifest)
     return _metadata(manifest)
 
 
-def _all_rows(
-    sources: Sequence[Prepared], schema: pa.Schema, reading: Reading
-) -> Iterator[pa.RecordBatch]:
-    """Yield the good rows; whoever reads them again takes the malformed ones."""
+def _plan(
+    schema: pa.Schema,
+    reading: Reading,
+    selection: Selection,
+    division: Division,
+    layout: Layout,
+    check: LeakageCheck,
+    sources: Sequence[Prepared],
+) -> Plan:
+    """Check the parameters against the columns there are, and look where to cut."""
+    check_selection(selection, schema)
+    division = resolve(division, schema)
+    kept = selection.kept_schema(schema)
+    check_leakage_columns(check, division.splits, kept)
+    others = [division.column] if division.column else list(division.keys or ())
+    read = selection.read_schema(schema, others)
+    if division.needs_a_first_look:
+        division = look(division, _kept_rows(sources, read, reading, selection))
+    return Plan(read, kept, reading, selection, division, layout)
+
+
+def _kept_rows(
+    sources: Sequence[Prepared], schema: pa.Schema, reading: Reading, selection: Selection
+) -> Iterator[tuple[pa.RecordBatch, Hashes]]:
+    """Yield the rows that are kept; whoever reads them again takes the malformed ones."""
     for source in sources:
         for file in source.pieces:
-            yield from read_batches(file, schema, reading, lambda _: None)
+            for batch in read_batches(file, schema, reading, lambda _: None):
+                yield selection.rows(batch)
 
 
 def _leakage(check: LeakageCheck, division: Division) -> Leakage | None:
@@ -150,6 +203,11 @@ def _check_rows(done: Conversion, files: Sequence[SourceFile], max_share: float)
     total, rejected = done.accounts["in"], done.accounts["quarantined"]
     if rejected > max_share * total:
         raise too_many(rejected, total, done.first_rejects, max_share)
+    if done.accounts["filtered"] and not done.accounts["out"]:
+        raise PenstockError(
+            f"The filter and the sample leave none of {done.accounts['filtered']:,} rows; widen "
+            "them, or give other files."
+        )
     if not done.accounts["out"]:
         names = ", ".join(file.label for file in files[:5])
         raise PenstockError(
@@ -158,11 +216,21 @@ def _check_rows(done: Conversion, files: Sequence[SourceFile], max_share: float)
         )
 
 
-def _source(
-    origin: Mapping[str, Any], rows_of: Mapping[Prepared, int], division: Division
-) -> dict[str, Any]:
-    """Return what the manifest says of where the rows come from."""
-    source: dict[str, Any] = dict(origin)
+def _origin(pattern: str, patterns: Mapping[str, str] | None, query: str) -> dict[str, Any]:
+    """Return what was asked for, as the manifest tells it."""
+    if patterns:
+        return {"patterns": dict(patterns)}
+    return {"pattern": hide_password(pattern), **({"query": query} if query else {})}
+
+
+def _source(origin: dict[str, Any], done: Conversion, plan: Plan) -> dict[str, Any]:
+    """Return what the manifest says of where the rows come from and which were kept."""
+    source = dict(origin)
+    if plan.selection.where:
+        source["filter"] = plan.selection.where
+    if plan.selection.sample_rate < 1:
+        source["sample_rate"] = plan.selection.sample_rate
+    division = plan.division
     if division.cuts is not None:
         cuts = [str(cut.as_py()) for cut in division.cuts]
         source["cuts"] = dict(zip(division.order[1:], cuts, strict=True))
@@ -175,18 +243,18 @@ def _source(
             "rows": rows,
             "bytes": prepared.bytes,
         }
-        for prepared, rows in rows_of.items()
+        for prepared, rows in done.rows_of.items()
     ]
     return source
 
 
 def _manifest(
-    schema: pa.Schema, done: Conversion, source: dict[str, Any], leaks: dict[str, int]
+    plan: Plan, done: Conversion, source: dict[str, Any], leaks: dict[str, int]
 ) -> Manifest:
-    types = sorted((field.name, str(field.type)) for field in schema)
+    types = sorted((field.name, str(field.type)) for field in plan.kept)
     contents = {split: [s.rows, s.first, s.second] for split, s in sorted(done.sums.items())}
     return Manifest(
-        columns=tuple(Column(field.name, str(field.type)) for field in schema),
+        columns=tuple(Column(field.name, str(field.type)) for field in plan.kept),
         schema_digest=digest_bytes(json.dumps(types).encode()),
         content_digest=digest_bytes(json.dumps(contents).encode()),
         spans=tuple(sorted({p.file.span for p in done.rows_of if p.file.span is not None})),

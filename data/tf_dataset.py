@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import PenstockError
-from .examples import iter_batches, iter_shard, read_manifest, read_schema, shard_paths
+from .examples import iter_shard, read_manifest, read_schema, shard_paths
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +38,8 @@ def tf_dataset(
     shuffle_seed: int | None = None,
     repeat: bool = False,
     drop_remainder: bool = False,
+    num_shards: int = 1,
+    index: int = 0,
 ) -> tf.data.Dataset:
     """Return batches of a split as tensors, sliced from columns without touching single rows.
 
@@ -46,6 +50,10 @@ def tf_dataset(
     everywhere. A split of up to `IN_MEMORY_CELLS` rows x columns is permuted as a whole. Of a
     larger one the shards are permuted, and the rows within each group of shards that fits.
 
+    With `num_shards` each worker gets its own stretch of the rows, and reads only the files that it
+    touches. Stretches differ by at most one row in length; with `drop_remainder` and `repeat`
+    workers in step never wait for one that has ended.
+
     Args:
         path: The examples' folder.
         split: Which split.
@@ -55,20 +63,24 @@ def tf_dataset(
         shuffle_seed: Seed of the shuffle; None keeps the order on disk.
         repeat: Whether to go on after the last row without end.
         drop_remainder: Whether to drop a last batch that is not full.
+        num_shards: Among how many workers the rows are divided, at least 1.
+        index: Which of the workers this is, from 0.
 
     Returns:
         A dataset of `{name: [batch]}`, or of `({name: [batch]}, [batch])` with a label.
 
     Raises:
         PenstockError: The split or a column is unknown, a column is neither number, boolean nor
-            string, the batch size is below 1, or an endless dataset would be without a batch.
+            string, the batch size is below 1, there is no such worker, or an endless dataset would
+            be without a batch.
     """
     import tensorflow as tf
 
     names = list(dict.fromkeys(columns))
     wanted = names if label is None or label in names else [*names, label]
     strings = _string_columns(path, split, wanted, label)
-    rows = read_manifest(path).rows(split)
+    stretches = _stretches(path, split, num_shards, index)
+    rows = sum(stretch.rows for stretch in stretches)
     _check_batches(split, rows, batch_size, repeat, drop_remainder)
 
     # Several batches cross from Python to TensorFlow at once, stacked: [batches, batch].
@@ -77,12 +89,18 @@ def tf_dataset(
         name: tf.TensorSpec(shape, tf.string if name in strings else tf.float32) for name in wanted
     }
     in_memory = rows * len(wanted) <= IN_MEMORY_CELLS
-    held = [_arrays(list(iter_batches(path, split, wanted)), wanted)] if in_memory else None
+    held = (
+        [_arrays([b for s in stretches for b in s.batches(wanted)], wanted)] if in_memory else None
+    )
 
     def stacks() -> Iterator[Chunk]:
         for epoch in itertools.count() if repeat else range(1):
-            order = None if shuffle_seed is None else np.random.default_rng([shuffle_seed, epoch])
-            chunks = held if held is not None else _groups(path, split, wanted, order)
+            order = (
+                None
+                if shuffle_seed is None
+                else np.random.default_rng([shuffle_seed, epoch, index])
+            )
+            chunks = held if held is not None else _groups(stretches, wanted, order)
             yield from _stacked_batches(chunks, batch_size, order, drop_remainder)
 
     dataset = tf.data.Dataset.from_generator(stacks, output_signature=spec).unbatch()
@@ -132,24 +150,61 @@ def _check_batches(
         )
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """Consecutive rows of one file."""
+
+    file: Path
+    start: int
+    rows: int
+
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as record batches."""
+        place, end = 0, self.start + self.rows
+        for batch in iter_shard(self.file, names):
+            first, last = max(self.start - place, 0), min(end - place, batch.num_rows)
+            if first < last:
+                yield batch.slice(first, last - first)
+            place += batch.num_rows
+            if place >= end:
+                return
+
+
+def _stretches(
+    path: str | os.PathLike[str], split: str, num_shards: int, index: int
+) -> list[_Stretch]:
+    """Return where the rows of one worker lie."""
+    if not 0 <= index < num_shards:
+        raise PenstockError(
+            f"There is no worker {index} of {num_shards}; the index counts from 0 to num_shards - "
+            "1, and num_shards is at least 1."
+        )
+    shards = read_manifest(path).shards(split)
+    rows = sum(shard.rows for shard in shards)
+    first, last = rows * index // num_shards, rows * (index + 1) // num_shards
+    stretches = []
+    place = 0
+    for file, shard in zip(shard_paths(path, split), shards, strict=True):
+        start, end = max(first - place, 0), min(last - place, shard.rows)
+        if start < end:
+            stretches.append(_Stretch(file, start, end - start))
+        place += shard.rows
+    return stretches
+
+
 def _groups(
-    path: str | os.PathLike[str],
-    split: str,
-    names: Sequence[str],
-    order: np.random.Generator | None,
+    stretches: Sequence[_Stretch], names: Sequence[str], order: np.random.Generator | None
 ) -> Iterator[Chunk]:
     """Yield groups of whole shards that fit in memory, the shards in a new order when shuffling."""
-    files = shard_paths(path, split)
-    shards = read_manifest(path).shards(split)
-    places = range(len(files)) if order is None else order.permutation(len(files)).tolist()
+    places = range(len(stretches)) if order is None else order.permutation(len(stretches)).tolist()
     group: list[pa.RecordBatch] = []
     cells = 0
     for place in places:
-        new = shards[place].rows * len(names)
+        new = stretches[place].rows * len(names)
         if group and cells + new > IN_MEMORY_CELLS:
             yield _arrays(group, names)
             group, cells = [], 0
-        group.extend(iter_shard(files[place], names))
+        group.extend(stretches[place].batches(names))
         cells += new
     yield _arrays(group, names)
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from penstock.data import shards as shards_module
 from penstock.data import tf_dataset as module
+from penstock.data.examples import iter_shard
 from penstock.data.tf_dataset import tf_dataset
 from penstock.errors import PenstockError
 
@@ -112,6 +113,46 @@ def test_batches_fill_up_across_epochs_only_at_their_ends(thousand):
     assert infinite.cardinality().numpy() == tf.data.INFINITE_CARDINALITY
 
 
+@pytest.mark.parametrize("cells_in_memory", [10**9, 300])
+@pytest.mark.parametrize("workers", [1, 2, 7, 40])
+def test_workers_share_the_rows_among_them_evenly(thousand, monkeypatch, cells_in_memory, workers):
+    monkeypatch.setattr(module, "IN_MEMORY_CELLS", cells_in_memory)
+    found = [
+        numbers_of(
+            tf_dataset(
+                thousand, "train", ["n"], 16, shuffle_seed=3, num_shards=workers, index=index
+            )
+        )
+        for index in range(workers)
+    ]
+    assert sorted(n for numbers in found for n in numbers) == list(range(1003))
+    lengths = {len(numbers) for numbers in found}
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_a_worker_reads_only_the_files_that_it_needs(thousand, monkeypatch):
+    read = []
+
+    def noted(file, names):
+        read.append(file.name)
+        return iter_shard(file, names)
+
+    monkeypatch.setattr(module, "iter_shard", noted)
+    dataset = tf_dataset(thousand, "train", ["n"], 16, label="late", num_shards=5, index=1)
+    rows = [int(n) for features, _ in dataset for n in features["n"].numpy()]
+    assert rows == list(range(200, 401))
+    assert read == ["part-00002.parquet", "part-00003.parquet", "part-00004.parquet"]
+
+
+def test_more_workers_than_rows_leave_some_without(write_examples, table):
+    folder = write_examples(train=table)
+    counts = [
+        len(list(tf_dataset(folder, "train", ["number"], 1, num_shards=6, index=index)))
+        for index in range(6)
+    ]
+    assert sorted(counts) == [0, 0, 1, 1, 1, 1]
+
+
 def test_an_empty_split_gives_no_batches(write_examples, table):
     folder = write_examples(train=table.slice(0, 0))
     assert list(tf_dataset(folder, "train", ["number", "word"], 10, shuffle_seed=1)) == []
@@ -135,6 +176,11 @@ def test_what_cannot_be_batched_is_refused(write_examples, table, thousand, tmp_
         "Split 'train' has 1003 rows, which make no batch of 2000, so repeating it would never "
         "end; give more rows or a smaller batch size."
     )
+    for index, workers in ((2, 2), (-1, 2), (0, 0)):
+        assert refusal(thousand, "train", ["n"], 1, num_shards=workers, index=index) == (
+            f"There is no worker {index} of {workers}; the index counts from 0 to num_shards - 1, "
+            "and num_shards is at least 1."
+        )
     assert refusal(thousand, "train", ["x"], 1).startswith("There is no column 'x'")
     assert refusal(thousand, "test", ["n"], 1).startswith("There is no split 'test'")
 

@@ -1,5 +1,6 @@
 """The `penstock` command. Heavy imports wait until a command needs them."""
 
+import io
 import sys
 
 import click
@@ -16,6 +17,10 @@ from .runs import runs
 
 def main() -> None:
     """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without Unicode shows a question mark where others show a tick.
+            stream.reconfigure(errors="replace")
     try:
         cli.main(prog_name="penstock", standalone_mode=False)
     except click.exceptions.Exit as end:

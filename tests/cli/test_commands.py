@@ -95,6 +95,13 @@ def test_noise_goes_to_the_log_and_not_to_the_terminal(author):
     assert sorted(log.read_text().splitlines()) == ["noise of Python", "noise of a library"]
 
 
+def test_a_terminal_without_unicode_is_served_too(author):
+    done = penstock(author, "run", "author.py", PYTHONIOENCODING="ascii")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "? noisy" in done.stdout
+
+
 def test_the_root_can_be_chosen(author):
     penstock(author, "run", "author.py", "--root", "here")
     penstock(author, "run", "author.py", PENSTOCK_ROOT=str(author / "there"))

@@ -62,6 +62,11 @@ def chosen_columns(
             "Both include_columns and exclude_columns are given; give one of the two."
         )
     types = {column.name: column.type for column in manifest.columns}
+    if not types:
+        raise PenstockError(
+            "The examples have no columns, so there is nothing to count; run example_gen on a "
+            "source with columns."
+        )
     for parameter, names in (("include_columns", include), ("exclude_columns", exclude)):
         for name in names or ():
             _check_column(name, types, parameter)

@@ -6,6 +6,10 @@ tuple. Here a feature's counts are one Arrow table, merged by a hash aggregation
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,10 +40,11 @@ def count_values(batch: pa.RecordBatch, options: StatsOptions) -> Counts:
     """
     counts: Counts = {}
     weight_map = options.example_weight_map
+    kinds = _kinds(options)
     for path, array, weights in arrow_util.enumerate_arrays(
         batch, example_weight_map=weight_map, enumerate_leaves_only=True
     ):
-        if not _is_counted(path, array, options):
+        if not kinds.are_counted(path, array):
             continue
         values, parents = array_util.flatten_nested(array, weights is not None)
         if not len(values) - values.null_count:
@@ -88,19 +93,32 @@ def top_values(counts: Counts, options: StatsOptions) -> statistics_pb2.DatasetF
     return result
 
 
-def _is_counted(path: types.FeaturePath, array: pa.Array, options: StatsOptions) -> bool:
-    kind = stats_util.get_feature_type_from_arrow_type(path, array.type)
-    schema = options.schema
-    if schema is None:
-        return kind == statistics_pb2.FeatureNameStatistics.STRING
-    if path in schema_util.get_bytes_features(schema):
-        return False
-    # A categorical float is an error to TFDV's exact generator too: it is left out.
-    return kind == statistics_pb2.FeatureNameStatistics.STRING or (
-        kind == statistics_pb2.FeatureNameStatistics.INT
-        and top_k_uniques_stats_util.output_categorical_numeric(
-            schema_util.get_categorical_numeric_feature_types(schema), path, kind
+@dataclass(frozen=True)
+class _Kinds:
+    """What a schema says of features: which strings are bytes, which numbers categories."""
+
+    bytes_features: frozenset[types.FeaturePath]
+    categories: Mapping[types.FeaturePath, Any]
+
+    def are_counted(self, path: types.FeaturePath, array: pa.Array) -> bool:
+        """Return whether the values of a feature are counted one by one."""
+        kind = stats_util.get_feature_type_from_arrow_type(path, array.type)
+        if kind == statistics_pb2.FeatureNameStatistics.STRING:
+            return path not in self.bytes_features
+        # A categorical float is an error to TFDV's exact generator too: it is left out.
+        return (
+            kind == statistics_pb2.FeatureNameStatistics.INT
+            and path not in self.bytes_features
+            and top_k_uniques_stats_util.output_categorical_numeric(self.categories, path, kind)
         )
+
+
+def _kinds(options: StatsOptions) -> _Kinds:
+    if options.schema is None:
+        return _Kinds(frozenset(), {})
+    return _Kinds(
+        frozenset(schema_util.get_bytes_features(options.schema)),
+        schema_util.get_categorical_numeric_feature_types(options.schema),
     )
 
 

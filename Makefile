@@ -27,10 +27,12 @@ test: setup ## Run the tests (ARGS= for pytest).
 check: setup .make/mypy/penstock ## Lint, check the format, the types and the import rules.
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --check --quiet
-	@MYPYPATH=.make/mypy $(BIN)/mypy --package penstock | sed 's|^\.make/mypy/penstock/||'
+	@cd .make/mypy && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml \
+	    --cache-dir ../../.mypy_cache --package penstock | sed 's|^penstock/||'
 	@$(BIN)/pytest --quiet tests/house/test_imports.py
 
-# The repository root is the package, so mypy finds it through a link of that name.
+# The repository root is the package, so mypy finds it through a link of that name, and runs beside
+# the link: at the root it would take our __main__.py for the one that libraries import.
 .make/mypy/penstock:
 	@mkdir -p $(@D)
 	@ln -sfn ../.. $@

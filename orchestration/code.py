@@ -17,6 +17,7 @@ from pathlib import Path
 from ..data.digest import digest_bytes, digest_path
 
 OURS = "penstock"
+AUTHORING = ("component", "container_component", "pipeline")
 NO_DATA = (".py", ".pyc", ".md", ".so")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(:\w+)?")
 
@@ -152,7 +153,7 @@ def _imported(source: str, package: str) -> Iterator[str]:
         tree = ast.parse(source)
     except SyntaxError:
         return
-    for node in ast.walk(tree):
+    for node in _run_in_a_step(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name
@@ -165,3 +166,32 @@ def _imported(source: str, package: str) -> Iterator[str]:
                 inner = f"{module}.{alias.name}"
                 if module_file(inner) is not None:
                     yield inner
+
+
+def _run_in_a_step(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module but for what only authoring runs.
+
+    In a step `kfp.dsl` has no `component` and no `pipeline`: what is declared with them, and what
+    is behind `if hasattr(dsl, "component")`, is not there.
+    """
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef) and any(map(_declares, node.decorator_list)):
+            continue
+        yield node
+        if isinstance(node, ast.If) and _asks_for_authoring(node.test):
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _declares(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(called, ast.Attribute) and ast.unparse(called) in {
+        f"dsl.{name}" for name in AUTHORING
+    }
+
+
+def _asks_for_authoring(test: ast.expr) -> bool:
+    return ast.unparse(test) in {f"hasattr(dsl, '{name}')" for name in AUTHORING}

@@ -233,6 +233,16 @@ def test_a_template_beside_the_code_counts(tmp_path, monkeypatch):
     }
 
 
+def test_a_step_does_not_depend_on_its_neighbours():
+    parts = code_parts("from penstock.components.pusher.executor import *")
+
+    assert "code penstock.components.pusher.executor" in parts
+    assert "code penstock.components" in parts
+    others = [name for name in parts if name.startswith("code penstock.components.trainer")]
+    assert others == []
+    assert "library tensorflow_model_analysis" not in parts
+
+
 def test_code_is_followed_through_penstock_but_not_through_libraries():
     parts = code_parts(
         "def f():\n    from penstock.data.digest import digest_path\n    import yaml"

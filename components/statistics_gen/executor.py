@@ -16,11 +16,12 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.statistics import merge_util
 
 from ...data.beam import pipeline_options
-from ...data.examples import read_manifest, shard_paths, split_folder
+from ...data.examples import read_manifest, read_schema, shard_paths, split_folder
 from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...data.statistics import PAGE, SLICES, STATISTICS, TABLE, statistics_table
 from ...reports.statistics import statistics_page
+from .batches import check_types
 from .counting import WHOLE, CountShard, MergePartials, ShardTask
 from .labels import LabelStatistics
 from .options import checked_slices, chosen_columns, chosen_splits, stats_options
@@ -92,6 +93,7 @@ def generate_statistics(
     splits = chosen_splits(manifest, exclude_splits or ())
     rates = choose_sample_rates(splits, sample_rate, sample_rates)
     columns = chosen_columns(manifest, include_columns, exclude_columns)
+    check_types(read_schema(examples_path, splits[0], list(columns)))
     schema = None if schema_path is None else load_schema(schema_path)
     tfdv_options = stats_options(columns, weight_column, label, schema, options)
     slices_by = checked_slices(slices, columns)

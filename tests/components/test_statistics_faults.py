@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from penstock.components.statistics_gen.batches import list_array
 from penstock.components.statistics_gen.executor import generate_statistics
 from penstock.data.examples import (
     Column,
@@ -112,6 +113,72 @@ def test_strings_that_are_no_text_are_counted(examples_of, tmp_path):
     (feature,) = features_of(tmp_path / "out").values()
     assert feature.string_stats.unique == 2
     assert [top.frequency for top in feature.string_stats.top_values] == [2, 1]
+
+
+NESTED = pa.struct(
+    [
+        ("flag", pa.bool_()),
+        ("words", pa.list_(pa.string())),
+        ("inner", pa.struct([("n", pa.int64())])),
+    ]
+)
+ROWS = [
+    {"flag": True, "words": ["a", None], "inner": {"n": 1}},
+    None,
+    {"flag": None, "words": [], "inner": None},
+    {"flag": False, "words": None, "inner": {"n": None}},
+    {"flag": True, "words": ["ä"], "inner": {"n": 5}},
+]
+
+
+def as_lists(value):
+    """A Python value as TFDV wants it: leaves in lists, strings as bytes."""
+    if isinstance(value, dict):
+        return {name: as_lists(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [as_item(part) for part in value]
+    return None if value is None else [as_item(value)]
+
+
+def as_item(value):
+    if isinstance(value, dict | list):
+        return as_lists(value)
+    return value.encode() if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("start", [0, 1, 3])
+def test_nested_cells_keep_their_values_and_what_is_missing(start):
+    for kind, rows in (
+        (NESTED, ROWS),
+        (pa.list_(NESTED), [[ROWS[0], None], [], None, ROWS[2:], [ROWS[0]]]),
+        (pa.list_(pa.list_(pa.bool_())), [[[True], []], [], None, [None], [[False, True]]]),
+    ):
+        column = pa.array(rows, kind).slice(start)
+        assert list_array(column).to_pylist() == [as_lists(row) for row in rows[start:]]
+        list_array(column).validate(full=True)
+
+
+def test_fields_of_structs_are_features(examples_of, tmp_path):
+    generate_statistics(examples_of(pa.table({"x": pa.array(ROWS, NESTED)})), tmp_path / "out")
+    (dataset,) = read_statistics(tmp_path / "out", "train").datasets
+    found = {".".join(feature.path.step): feature for feature in dataset.features}
+    assert found["x"].struct_stats.common_stats.num_missing == 1
+    assert found["x.flag"].num_stats.common_stats.num_non_missing == 3
+    assert found["x.inner.n"].num_stats.max == 5
+    assert found["x.words"].string_stats.unique == 2
+    frame = pd.read_parquet(tmp_path / "out" / "statistics.parquet")
+    assert set(frame["feature"]) == set(found)
+    assert "x.inner.n" in (tmp_path / "out" / "statistics.html").read_text()
+
+
+def test_a_type_without_statistics_is_refused_unless_it_is_left_out(examples_of, tmp_path):
+    pairs = pa.array([[("k", 1)], []], pa.map_(pa.string(), pa.int64()))
+    folder = examples_of(pa.table({"pairs": pairs, "n": [1, 2]}), shards=1)
+    sentence = refusal(folder, tmp_path / "out")
+    assert sentence.startswith("Column 'pairs' has type map<")
+    assert "for which TFDV has no statistics; leave it out by exclude_columns, or" in sentence
+    generate_statistics(folder, tmp_path / "out", exclude_columns=["pairs"])
+    assert list(features_of(tmp_path / "out")) == ["n"]
 
 
 def refusal(*args, **kwargs):

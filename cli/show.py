@@ -18,6 +18,7 @@ from rich.text import Text
 from ..orchestration.report import RunReport, State, StepReport, label
 from ..orchestration.values import Values
 from ..orchestration.workers import log_tail
+from .words import seconds
 
 MARKS = {
     State.SUCCEEDED: ("✓", "green"),
@@ -219,13 +220,3 @@ def _counts(report: RunReport) -> str:
 def _short(value: Any) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def seconds(value: float) -> str:
-    """Return a duration for people: `0.2 s`, `12 s`, `3 min 05 s`."""
-    if value < 9.95:
-        return f"{value:.1f} s"
-    if value < 60:
-        return f"{value:.0f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes} min {rest:02d} s"

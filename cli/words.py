@@ -68,17 +68,19 @@ def when(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def duration(thing: "Run | Execution") -> str:
-    """Return how long a run or step took: `0.2 s`, `12 s`, `3 min 05 s`; nothing while it runs."""
-    value = thing.seconds
-    if value is None:
-        return ""
+def seconds(value: float) -> str:
+    """Return a duration for people: `0.2 s`, `12 s`, `3 min 05 s`."""
     if value < 9.95:
         return f"{value:.1f} s"
     if value < 60:
         return f"{value:.0f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s"
+
+
+def duration(thing: "Run | Execution") -> str:
+    """Return how long a run or step took; nothing while it runs."""
+    return "" if thing.seconds is None else seconds(thing.seconds)
 
 
 def digest(value: str | None) -> str:

@@ -134,15 +134,17 @@ def _kept_type(kind: pa.DataType, options: CsvOptions) -> pa.DataType:
 
 
 def _check_names(file: Path, schema: pa.Schema) -> None:
+    seen: set[str] = set()
     for place, name in enumerate(schema.names):
         if not name.strip():
             raise PenstockError(
                 f"Column {place + 1} of {file} has no name; name every column in the first line."
             )
-        if schema.names.index(name) != place:
+        if name in seen:
             raise PenstockError(
                 f"{file} has two columns named {name!r}; give each column its own name."
             )
+        seen.add(name)
 
 
 def _check_integers(

@@ -36,11 +36,13 @@ def parquet_schema(
         schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
-    for place, name in enumerate(schema.names):
-        if schema.names.index(name) != place:
+    seen: set[str] = set()
+    for name in schema.names:
+        if name in seen:
             raise PenstockError(
                 f"{label or file} has two columns named {name!r}; give each column its own name."
             )
+        seen.add(name)
     kinds = {f.name: _kept_type(label or str(file), f.name, f.type) for f in schema}
     known = declared or {}
     return pa.schema([pa.field(n, held_type(known.get(n), kind)) for n, kind in kinds.items()])
@@ -69,7 +71,8 @@ def parquet_batches(
     row = first_row
     try:
         with pq.ParquetFile(file) as reader:
-            names = [name for name in schema.names if name in reader.schema_arrow.names]
+            own = set(reader.schema_arrow.names)
+            names = [name for name in schema.names if name in own]
             for batch in reader.iter_batches(BATCH_ROWS, row_groups=row_groups, columns=names):
                 arrays = [_column(batch, field, label or str(file), row) for field in schema]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)

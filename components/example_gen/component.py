@@ -2,7 +2,7 @@ from typing import Any, Dict, List, Optional
 
 from kfp import dsl
 
-from ..artifacts import Examples
+from ..artifacts import Examples, Schema
 from ..image import image
 
 
@@ -16,9 +16,8 @@ def example_gen(
     first_span: Optional[int] = None,
     last_span: Optional[int] = None,
     split_columns: Optional[List[str]] = None,
-    # An optional Input[Schema] would be a NameError in the step: kfp imports the class of an
-    # artifact for it, but does not look inside Optional.
-    schema: Optional[dsl.Input[dsl.Artifact]] = None,
+    # Inside Optional, kfp would neither import the class nor be able to make one of it.
+    schema: dsl.Input[Schema] = None,
     csv: Dict[str, Any] = {},  # noqa: B006
     max_quarantined_share: float = 0.0,
     patterns: Dict[str, str] = {},  # noqa: B006

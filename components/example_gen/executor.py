@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -128,7 +130,7 @@ def generate_examples(
         files = [database(pattern, query)]
     else:
         files = find_split_files(patterns, *spans) if patterns else find_files(pattern, *spans)
-    with new_folder(examples_path) as folder:
+    with _room_on_disk(examples_path), new_folder(examples_path) as folder:
         quarantine = Quarantine(folder, max_share)
         work = folder / "sources"
         work.mkdir()
@@ -158,6 +160,19 @@ def generate_examples(
         shutil.rmtree(work)
         write_manifest(folder, manifest)
     return _metadata(manifest)
+
+
+@contextmanager
+def _room_on_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise PenstockError(
+            f"There is no room to write {path} ({error.strerror or error}); free some, or write "
+            "elsewhere. Nothing was left there."
+        ) from error
 
 
 def _plan(

@@ -89,6 +89,18 @@ def test_malformed_json_goes_to_quarantine(tmp_path):
     assert manifest.source["files"][0]["bytes"] == len(content)
 
 
+def test_faults_far_below_are_named_by_their_line_and_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_sources, "BLOCK_BYTES", 40)
+    (tmp_path / "x.jsonl").write_bytes(lines([{"a": 1}] * 50) + b"oops\n")
+    assert "(x.jsonl, line 51: " in refusal(tmp_path, "x.jsonl")
+    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema" / "schema.pbtxt").write_text('feature { name: "a" type: INT }')
+    (tmp_path / "x.jsonl").write_bytes(lines([{"a": 1}] * 50 + [{"a": 1.5}]))
+    assert refusal(tmp_path, "x.jsonl", schema_path=tmp_path / "schema").startswith(
+        "x.jsonl, row 51, has 1.5 in column 'a', which is double, expected int64;"
+    )
+
+
 def test_json_that_changes_its_type_or_holds_huge_integers_is_refused(tmp_path, monkeypatch):
     (tmp_path / "x.jsonl").write_bytes(lines([{"a": 1}, {"a": "x"}]))
     assert refusal(tmp_path, "x.jsonl") == (

@@ -1,17 +1,14 @@
-from typing import Optional
-
 from kfp import dsl
 
-from ..artifacts import Schema
+from ..artifacts import Schema, Statistics
 from ..image import image
 
 
 @dsl.component(base_image=image("components"), install_kfp_package=False)
 def schema_gen(
     schema: dsl.Output[Schema],
-    # An optional Input[Statistics] would be a NameError in the step: kfp imports the class of an
-    # artifact for it, but does not look inside Optional.
-    statistics: Optional[dsl.Input[dsl.Artifact]] = None,
+    # Inside Optional, kfp would neither import the class nor be able to make one of it.
+    statistics: dsl.Input[Statistics] = None,
     schema_text: str = "",
     infer_split: str = "train",
 ) -> None:

@@ -2,7 +2,7 @@ from typing import Dict, List, Optional
 
 from kfp import dsl
 
-from ..artifacts import Examples, Statistics
+from ..artifacts import Examples, Schema, Statistics
 from ..image import image
 
 
@@ -14,8 +14,8 @@ def statistics_gen(
     exclude_splits: Optional[List[str]] = None,
     sample_rate: float = 1.0,
     beam_pipeline_args: Optional[List[str]] = None,
-    # Not Input[Schema]: kfp imports the class of an artifact, but does not look inside Optional.
-    schema: Optional[dsl.Input[dsl.Artifact]] = None,
+    # Inside Optional, kfp would neither import the class nor be able to make one of it.
+    schema: dsl.Input[Schema] = None,
     sample_rates: Optional[Dict[str, float]] = None,
     include_columns: Optional[List[str]] = None,
     exclude_columns: Optional[List[str]] = None,

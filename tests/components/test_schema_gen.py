@@ -1,6 +1,8 @@
 import pandas as pd
 import pytest
 import tensorflow_data_validation as tfdv
+from kfp import dsl
+from kfp.compiler import Compiler
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from penstock.components.artifacts import Schema, Statistics
@@ -9,6 +11,8 @@ from penstock.components.schema_gen.executor import generate_schema
 from penstock.data.digest import digest_path
 from penstock.data.schemas import load_schema
 from penstock.errors import PenstockError
+from penstock.orchestration.run import Settings, run_pipeline
+from penstock.orchestration.spec import parse
 
 REVIEWED = """# Looked at by people.
 feature { name: "distance"  type: INT }
@@ -151,3 +155,19 @@ def test_the_component_works_with_and_without_statistics(statistics, tmp_path):
     reviewed = Schema(uri=str(tmp_path / "reviewed"))
     schema_gen.python_func(schema=reviewed, schema_text=REVIEWED)
     assert reviewed.metadata["summary"] == "2 features, as reviewed"
+
+
+def test_statistics_of_another_step_reach_the_component(statistics, tmp_path):
+    folder, computed = statistics
+
+    @dsl.pipeline(name="p")
+    def pipeline():
+        found = dsl.importer(artifact_uri=str(folder), artifact_class=Statistics)
+        schema_gen(statistics=found.output)
+
+    Compiler().compile(pipeline, str(tmp_path / "p.yaml"))
+    spec = parse((tmp_path / "p.yaml").read_text(), "p.yaml")
+    report = run_pipeline(spec, {}, Settings(tmp_path / "runs"))
+    assert [step.reason for step in report.steps] == [""] * 2
+    (file,) = tmp_path.glob("runs/**/schema.pbtxt")
+    assert tfdv.load_schema_text(str(file)) == tfdv.infer_schema(computed)

@@ -3,7 +3,9 @@
 import calendar
 import os
 import sys
-import warnings
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +46,39 @@ def predict(version: Path, flights: list[dict[str, Any]]) -> list[float]:
         version: A SavedModel whose default signature takes raw features.
         flights: Dictionaries that hold at least those features.
     """
-    import tensorflow as tf
+    with _remarks_held_back():
+        import tensorflow as tf
 
-    # Held while it is used: the signature keeps only a weak hold on the model's variables.
-    model = tf.saved_model.load(str(version))
-    signature = model.signatures["serving_default"]
-    inputs = {
-        name: tf.constant([flight[name] for flight in flights], dtype=spec.dtype)
-        for name, spec in signature.structured_input_signature[1].items()
-    }
-    return [float(p) for p in signature(**inputs)["predictions"].numpy().reshape(-1)]
+        # Held while it is used: the signature keeps only a weak hold on the model's variables.
+        model = tf.saved_model.load(str(version))
+        signature = model.signatures["serving_default"]
+        inputs = {
+            name: tf.constant([flight[name] for flight in flights], dtype=spec.dtype)
+            for name, spec in signature.structured_input_signature[1].items()
+        }
+        return [float(p) for p in signature(**inputs)["predictions"].numpy().reshape(-1)]
+
+
+@contextmanager
+def _remarks_held_back() -> Iterator[None]:
+    """Show what lands on standard error, from C++ too, only when the block fails.
+
+    TensorFlow remarks there on CPUs and missing GPUs before any setting of it can take effect.
+    """
+    sys.stderr.flush()
+    shown = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(shown, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 @click.command()
@@ -61,9 +86,6 @@ def predict(version: Path, flights: list[dict[str, Any]]) -> list[float]:
 @click.option("--month", default=3, show_default=True, type=click.IntRange(1, 12))
 def main(model: Path, month: int) -> None:
     """Ask the newest version under MODEL about the flights of a month, and show three of them."""
-    # TensorFlow's remarks on missing GPUs, and Google's on Python's age, are not the answer.
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    warnings.simplefilter("ignore", FutureWarning)
     try:
         version = newest_version(model)
         flights = flights_of(month)

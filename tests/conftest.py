@@ -1,6 +1,88 @@
-"""What every room's tests share."""
+"""What every room's tests share: TensorFlow kept quiet, and databases to keep stores in."""
 
 import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import pytest
 
 # Before TensorFlow is imported: its remarks on CPU features and missing GPUs are not test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# Where stores are tested: an SQLite file, and a PostgreSQL server of our own on a loopback port.
+DATABASES = ("sqlite", "postgresql")
+
+
+def program(name: str) -> str | None:
+    """Where a program of PostgreSQL lies; Debian keeps the server's out of the PATH."""
+    installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    return shutil.which(name) or (str(installed[0]) if installed else None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The URL of a PostgreSQL server that lives as long as the tests, without a database."""
+    pytest.importorskip("psycopg", reason="the driver psycopg is not installed")
+    initdb, pg_ctl = program("initdb"), program("pg_ctl")
+    if not initdb or not pg_ctl:
+        pytest.skip("PostgreSQL is not installed: initdb and pg_ctl are not found")
+    user = None
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            user = pwd.getpwnam("postgres").pw_name
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root and there is no user postgres")
+    folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
+    if user:
+        shutil.chown(folder, user)
+    password = folder / "password"
+    password.write_text("secret")
+    password.chmod(0o644)
+    port, data = free_port(), folder / "data"
+
+    def call(*command) -> None:
+        done = subprocess.run(
+            command, user=user, cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    secure = ("--auth=scram-sha-256", f"--pwfile={password}", "--username=penstock")
+    call(initdb, "--no-sync", "--encoding=UTF8", "--locale=C", *secure, "-D", data)
+    settings = f"-p {port} -h 127.0.0.1 -k '' -c fsync=off -c full_page_writes=off"
+    log = ("-l", str(folder / "log"))
+    # pg_ctl's own output must not be a pipe: the server would keep it open.
+    start = [pg_ctl, "-w", "-D", str(data), "-o", settings, *log, "start"]
+    subprocess.run(start, user=user, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    yield f"postgresql://penstock:secret@127.0.0.1:{port}"
+    call(pg_ctl, "-D", str(data), "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database(postgres):
+    """The URL of an empty schema in a database: made faster than a database, and as separate."""
+    import psycopg
+
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(f"{postgres}/postgres", autocommit=True) as server:
+        server.execute(f"CREATE SCHEMA {name}")
+    return f"{postgres}/postgres?options=-csearch_path%3D{name}"
+
+
+@pytest.fixture(params=DATABASES)
+def where(request, tmp_path):
+    """Where a store can be made: once an SQLite file, once a PostgreSQL database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "metadata.sqlite")
+    return request.getfixturevalue("database")

@@ -48,11 +48,19 @@ def execute(compiled, shared_root):
 
 
 @pytest.fixture
-def execute_in(compiled, tmp_path):
+def database_url():
+    """The store of `execute_in`, the root's own; a module may put `where` in its place."""
+    return
+
+
+@pytest.fixture
+def execute_in(compiled, tmp_path, database_url):
     """The same in a root of the test's own, where runs find each other's outputs."""
 
     def run(pipeline, options=types.MappingProxyType({}), watch=ignore, **parameters):
-        settings = Settings(tmp_path / "runs", sys_path=author_path(), **options)
+        settings = Settings(
+            tmp_path / "runs", store=database_url, sys_path=author_path(), **options
+        )
         return ran(compiled(pipeline), parameters, settings, watch)
 
     return run

@@ -51,6 +51,12 @@ def two_steps(rows: int = 3, factor: int = 1) -> int:
 
 
 @pytest.fixture
+def database_url(where):
+    """Every test here is for SQLite and for PostgreSQL."""
+    return where
+
+
+@pytest.fixture
 def run(execute_in):
     return execute_in
 
@@ -194,7 +200,7 @@ def test_files_that_a_parameter_names_count_with_their_content(run, tmp_path):
 
 
 def test_a_module_that_a_parameter_names_counts_with_its_code(run, tmp_path, monkeypatch):
-    package = tmp_path / "author_of_letters"
+    package = tmp_path / f"author_of_{tmp_path.name}"  # where a module lies is remembered
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "letters.py").write_text("from .choice import LETTER\n")
@@ -205,14 +211,14 @@ def test_a_module_that_a_parameter_names_counts_with_its_code(run, tmp_path, mon
     def pipeline(module: str) -> str:
         return letter_of_module(module=module).output
 
-    name = "author_of_letters.letters"
+    name = f"{package.name}.letters"
     assert run(pipeline, module=name).outputs == {"Output": "a"}
     assert run(pipeline, module=name).cached == {"letter-of-module"}
     (package / "choice.py").write_text("LETTER = 'bb'\n")
     changed = run(pipeline, module=name, options={"explain": True})
     assert changed.outputs == {"Output": "bb"}
     assert changed.by_path["letter-of-module"].explanation == (
-        "code author_of_letters.choice changed",
+        f"code {package.name}.choice changed",
     )
 
 
@@ -301,14 +307,14 @@ def test_the_cache_does_not_load_what_it_looks_at(tmp_path, monkeypatch):
     assert "explosive" not in sys.modules
 
 
-def test_two_runners_share_a_store_for_100_cached_runs(run, compiled, tmp_path):
+def test_two_runners_share_a_store_for_100_cached_runs(run, compiled, tmp_path, database_url):
     run(two_steps)
     pipeline = compiled(two_steps)
     reports = []
 
     def fifty():
         for _ in range(50):
-            settings = Settings(tmp_path / "runs", sys_path=author_path())
+            settings = Settings(tmp_path / "runs", store=database_url, sys_path=author_path())
             reports.append(run_pipeline(pipeline, {}, settings))
 
     runners = [threading.Thread(target=fifty) for _ in range(2)]
@@ -319,6 +325,6 @@ def test_two_runners_share_a_store_for_100_cached_runs(run, compiled, tmp_path):
 
     assert len(reports) == 100
     assert {step.state for report in reports for step in report.steps} == {State.CACHED}
-    with Store.open(tmp_path / "runs" / "metadata.sqlite") as store:
+    with Store.open(database_url) as store:
         assert problems(store) == []
         assert {found.state for found in store.runs()} == {RunState.COMPLETE}

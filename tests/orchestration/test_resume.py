@@ -57,8 +57,14 @@ def diamond(folder: str) -> int:
 
 
 @pytest.fixture
-def settings(tmp_path):
-    return Settings(tmp_path / "runs", use_cache=False, sys_path=author_path())
+def database_url(where):
+    """Every test here is for SQLite and for PostgreSQL."""
+    return where
+
+
+@pytest.fixture
+def settings(tmp_path, database_url):
+    return Settings(tmp_path / "runs", store=database_url, use_cache=False, sys_path=author_path())
 
 
 @pytest.fixture
@@ -109,7 +115,7 @@ def test_a_kept_artifact_that_was_altered_is_made_again(execute_in, marks, setti
 
 
 def test_a_run_that_is_not_there_cannot_be_resumed(execute_in, marks, settings):
-    with pytest.raises(PenstockError, match="There is no metadata store"):
+    with pytest.raises(PenstockError, match=r"There is no metadata store|knows no run latest"):
         resume_run("latest", settings)
 
     done = execute_in(diamond, options={"use_cache": False}, folder=str(marks))
@@ -268,7 +274,7 @@ def files_of(run_folder):
     return {file.parent.name: file.read_text() for file in sorted(Path(run_folder).glob("*/data"))}
 
 
-def penstock(folder, *arguments):
+def penstock(folder, store, *arguments):
     return subprocess.Popen(
         [
             sys.executable,
@@ -278,6 +284,8 @@ def penstock(folder, *arguments):
             *arguments,
             "--root",
             "runs",
+            "--store",
+            store,
             "--workers",
             "2",
         ],
@@ -287,16 +295,16 @@ def penstock(folder, *arguments):
     )
 
 
-def recorded(folder, run_id):
-    with Store.open(folder / "runs" / "metadata.sqlite") as store:
+def recorded(database, run_id):
+    with Store.open(database) as store:
         return run_id in {run.id for run in store.runs()}
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(tmp_path):
+def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(tmp_path, where):
     """PENSTOCK_KILLS sets how many times the runner is killed."""
-    kills = int(os.environ.get("PENSTOCK_KILLS", "4"))
+    kills = int(os.environ.get("PENSTOCK_KILLS", "2"))
     (tmp_path / "author.py").write_text(TWENTY)
-    assert penstock(tmp_path, "author.py", "--no-cache").wait() == 0
+    assert penstock(tmp_path, where, "author.py", "--no-cache").wait() == 0
     (undisturbed,) = tmp_path.glob("runs/twenty/*")
     expected = files_of(undisturbed)
     assert len(expected) == 21
@@ -305,7 +313,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(tmp_path):
     killed = 0
     while killed < kills:
         before = set(tmp_path.glob("runs/twenty/*"))
-        run = penstock(tmp_path, "author.py", "--no-cache")
+        run = penstock(tmp_path, where, "author.py", "--no-cache")
         while not (new := set(tmp_path.glob("runs/twenty/*")) - before) and run.poll() is None:
             time.sleep(0.02)
         run_id = new.pop().name
@@ -315,15 +323,15 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(tmp_path):
                 run.send_signal(signal.SIGKILL)
                 killed += 1
             run.wait()
-            if not recorded(tmp_path, run_id):
+            if not recorded(where, run_id):
                 break  # killed before it had begun
-            run = penstock(tmp_path, "--resume", run_id, "--no-cache")
-        if not recorded(tmp_path, run_id):
+            run = penstock(tmp_path, where, "--resume", run_id, "--no-cache")
+        if not recorded(where, run_id):
             continue
         assert run.wait() == 0
 
         assert files_of(tmp_path / "runs" / "twenty" / run_id) == expected
-        with Store.open(tmp_path / "runs" / "metadata.sqlite") as store:
+        with Store.open(where) as store:
             assert store.run(run_id).state is RunState.COMPLETE
             finished = set()
             for execution in store.executions(run_id):
@@ -334,7 +342,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_undisturbed(tmp_path):
             assert problems(store) == []
 
 
-def test_a_killed_runner_takes_its_steps_along(tmp_path):
+def test_a_killed_runner_takes_its_steps_along(tmp_path, where):
     (tmp_path / "author.py").write_text(
         "from kfp import dsl\n"
         "@dsl.component(base_image='none', install_kfp_package=False)\n"
@@ -347,7 +355,7 @@ def test_a_killed_runner_takes_its_steps_along(tmp_path):
         "    endless(pid_file=pid_file)\n"
     )
     pid_file = tmp_path / "pid"
-    run = penstock(tmp_path, "author.py", "--param", f"pid_file={pid_file}")
+    run = penstock(tmp_path, where, "author.py", "--param", f"pid_file={pid_file}")
     while not (pid_file.exists() and pid_file.read_text()):
         assert run.poll() is None
         time.sleep(0.05)

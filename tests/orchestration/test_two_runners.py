@@ -42,7 +42,7 @@ from penstock.orchestration.run import Settings, run_pipeline
 from penstock.orchestration.target import load
 
 pipeline = load("author.py:chain")
-settings = Settings(Path("runs"), store=sys.argv[2] or None, workers=2)
+settings = Settings(Path("runs"), store=sys.argv[2], workers=2)
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(int(sys.argv[1])):
@@ -51,7 +51,7 @@ for _ in range(int(sys.argv[1])):
 """
 
 
-def two_runners(folder, times, store=""):
+def two_runners(folder, times, store):
     """Run the pipeline in two processes that begin together; return what each said."""
     (folder / "author.py").write_text(AUTHOR)
     runners = [
@@ -74,15 +74,15 @@ def two_runners(folder, times, store=""):
     return said
 
 
-def test_two_processes_compute_each_step_once_and_share_the_store(tmp_path):
+def test_two_processes_compute_each_step_once_and_share_the_store(tmp_path, where):
     """PENSTOCK_CACHED_RUNS sets how many runs each process makes."""
     times = int(os.environ.get("PENSTOCK_CACHED_RUNS", "10"))
 
-    said = two_runners(tmp_path, times)
+    said = two_runners(tmp_path, times, where)
 
     assert said == [["SUCCEEDED 13"] * times] * 2
     assert Counter((tmp_path / "counter").read_text().split()) == {"1": 1, "2": 1, "10": 2}
-    with Store.open(tmp_path / "runs" / "metadata.sqlite") as store:
+    with Store.open(where) as store:
         runs = store.runs()
         assert problems(store) == []
         assert len(runs) == 2 * times

@@ -16,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("cli", "components", "data", "metadata", "orchestration", "pipelines", "schemas")
+ROOMS = sorted(path.parent.name for path in ROOT.glob("*/__init__.py"))
 SITE = Path(importlib.metadata.distribution("kfp").locate_file(""))
 
 
@@ -80,6 +80,12 @@ def test_wheel_holds_the_rooms_and_nothing_else(wheel):
 
     top = {f"penstock/{path.name}" for path in ROOT.glob("*.py")} - {"penstock/setup.py"}
     assert names == packaged_files() | top | {"penstock/py.typed"}
+
+
+def test_every_room_goes_into_the_image():
+    copied = (ROOT / ".containerignore").read_text().splitlines()
+
+    assert {f"!{room}" for room in ROOMS} <= set(copied)
 
 
 def test_source_distribution_holds_no_tests(sdist):

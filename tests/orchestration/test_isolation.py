@@ -7,6 +7,9 @@ import sys
 import pytest
 from kfp import dsl
 
+from penstock.metadata.integrity import problems
+from penstock.metadata.store import Store
+from penstock.metadata.values import ExecutionState
 from penstock.orchestration.report import State
 
 component = dsl.component(base_image="none", install_kfp_package=False)
@@ -149,7 +152,7 @@ def small_disk(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True
     )
     if mounted.returncode != 0:
         pytest.skip("mounting a tmpfs needs more rights than there are here")
@@ -179,3 +182,47 @@ def test_a_full_disk_is_one_sentence(small_disk, tmp_path):
     said = done.stdout + done.stderr
     assert "No space left on device" in said or "is full" in said
     assert "asyncio" not in said
+
+
+def test_after_room_was_made_a_run_that_filled_the_disk_goes_on(small_disk, tmp_path):
+    (tmp_path / "author.py").write_text(
+        "from kfp import dsl\n"
+        "component = dsl.component(base_image='none', install_kfp_package=False)\n"
+        "@component\n"
+        "def first(data: dsl.Output[dsl.Dataset]):\n"
+        "    open(data.path, 'wb').write(b'x' * 1000)\n"
+        "@component\n"
+        "def second(data: dsl.Input[dsl.Dataset], copy: dsl.Output[dsl.Dataset]):\n"
+        "    open(copy.path, 'wb').write(open(data.path, 'rb').read() * 5000)\n"
+        "@dsl.pipeline\n"
+        "def p():\n"
+        "    second(data=first().outputs['data'])\n"
+    )
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 4_000_000)
+
+    def penstock(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "penstock.cli", "run", *arguments, "--root", str(small_disk)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    filled = penstock("author.py")
+    ballast.unlink()
+    resumed = penstock("--resume", "latest")
+
+    assert filled.returncode in (1, 2)
+    said = filled.stdout + filled.stderr
+    assert "No space left on device" in said or "is full" in said
+    assert "Traceback" not in filled.stderr
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    (run,) = (small_disk / "p").iterdir()
+    assert (run / "second" / "copy").read_bytes() == b"x" * 5_000_000
+    with Store.open(small_disk / "metadata.sqlite") as store:
+        assert problems(store) == []
+        states = [(step.task, step.state) for step in store.executions(run.name)]
+    assert [state for task, state in states if task == "first"] == [ExecutionState.COMPLETE]
+    assert states[-1] == ("second", ExecutionState.COMPLETE)

@@ -99,7 +99,7 @@ def _executed(
     openlineage: str | None,
     options: dict[str, Any],
 ) -> "RunReport":
-    from ..orchestration.check import doubts
+    from ..orchestration.doubts import doubts
     from ..orchestration.openlineage import emitting
     from ..orchestration.parameters import read_parameters
     from ..orchestration.run import Stop, run_pipeline

@@ -47,24 +47,6 @@ def check_pipeline(pipeline: Pipeline, *, containers: bool = False) -> None:
         raise PenstockError(f"{pipeline.name} cannot run here: {problem}.")
 
 
-def doubts(pipeline: Pipeline) -> list[str]:
-    """Return what runs here but, as far as is known, not on Kubeflow's backend: a phrase each."""
-    found = []
-    for name, component in [("", pipeline.spec.root), *sorted(pipeline.spec.components.items())]:
-        place = f" in {name}" if name else ""
-        for task_name, task in sorted(component.dag.tasks.items()):
-            inner = pipeline.spec.components.get(task.component_ref.name)
-            executor = pipeline.executors.get(inner.executor_label) if inner else None
-            if task.WhichOneof("iterator") == "artifact_iterator":
-                found.append(f"{task_name}{place} is a loop over artifacts")
-            if executor and executor.HasField("importer") and task.trigger_policy.condition:
-                found.append(f"{task_name}{place} is an importer with a condition")
-        for output, artifact in sorted(component.dag.outputs.artifacts.items()):
-            if len(artifact.artifact_selectors) > 1:
-                found.append(f"{output}{place} is a dsl.OneOf of artifacts")
-    return found
-
-
 def problems(pipeline: Pipeline, containers: bool) -> Iterator[str]:
     """Yield what stands in the way, one phrase each, naming the task."""
     if pipeline.spec.root.WhichOneof("implementation") != "dag":

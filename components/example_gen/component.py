@@ -12,24 +12,24 @@ def example_gen(
     pattern: str = "",
     source: Optional[dsl.Input[dsl.Dataset]] = None,
     file_format: str = "auto",
-    splits: Dict[str, float] = {"train": 2.0, "eval": 1.0},  # noqa: B006
+    splits: Dict[str, float] = {"train": 2.0, "eval": 1.0},
     first_span: Optional[int] = None,
     last_span: Optional[int] = None,
     split_columns: Optional[List[str]] = None,
     # Inside Optional, kfp would neither import the class nor be able to make one of it.
     schema: dsl.Input[Schema] = None,
-    csv: Dict[str, Any] = {},  # noqa: B006
+    csv: Dict[str, Any] = {},
     max_quarantined_share: float = 0.0,
-    patterns: Dict[str, str] = {},  # noqa: B006
-    window: Dict[str, Any] = {},  # noqa: B006
-    split_by: Dict[str, Any] = {},  # noqa: B006
-    leakage: Dict[str, Any] = {},  # noqa: B006
+    patterns: Dict[str, str] = {},
+    window: Dict[str, Any] = {},
+    split_by: Dict[str, Any] = {},
+    leakage: Dict[str, Any] = {},
     query: str = "",
     columns: Optional[List[str]] = None,
     filter: str = "",
     sample_rate: float = 1.0,
     shuffle_seed: Optional[int] = None,
-    shards: Dict[str, Any] = {},  # noqa: B006
+    shards: Dict[str, Any] = {},
     beam_pipeline_args: Optional[List[str]] = None,
 ) -> None:
     """Read files or a query, divide the rows into splits, and write them as Examples.

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from ...data.digest import digest_path
 from ...data.examples import Manifest, iter_batches, read_manifest
 from ...data.output import new_folder
+from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ..author import author_attribute, load_author_module, module_source, where_raised
-from ..transform.inputs import read_schema
 from .provenance import git_commit, hardware, library_versions
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def train(
     _check_settings(manifest, train_steps, batch_size, seed, (train_split, eval_split))
     for split in (train_split, eval_split):
         _check_label(examples, manifest, split, label)
-    contract = read_schema(schema)
+    contract = load_schema(schema)
     author = load_author_module(module)
     run_fn = author_attribute(author, "run_fn", "a function run_fn(fn_args)")
 

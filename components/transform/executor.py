@@ -12,11 +12,12 @@ import pyarrow as pa
 from ...data.digest import digest_path
 from ...data.examples import iter_batches, read_manifest
 from ...data.output import new_folder
+from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ..author import author_attribute, load_author_module, module_source
 from .features import check_features
 from .fit import fit_feature
-from .inputs import check_categories, check_columns, read_schema, read_statistics
+from .inputs import check_categories, check_columns, split_statistics
 
 
 def fit_transform(
@@ -55,8 +56,8 @@ def fit_transform(
     author = load_author_module(module)
     what = "a dictionary of features (penstock.components.transform.features)"
     features = check_features(author_attribute(author, "FEATURES", what), module_source(author))
-    kinds = check_columns(features, manifest, read_schema(schema))
-    seen = read_statistics(statistics, train_split, rows)
+    kinds = check_columns(features, manifest, load_schema(schema))
+    seen = split_statistics(statistics, train_split, rows)
     check_categories(features, kinds, seen)
 
     def column(name: str) -> Iterator[pa.Array]:

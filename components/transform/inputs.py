@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-from google.protobuf import text_format
-from google.protobuf.message import DecodeError
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from ...data.examples import Manifest, split_folder
+from ...data.examples import Manifest
+from ...data.statistics import read_statistics
 from ...errors import PenstockError
 from .features import (
     Bucketized,
@@ -36,22 +34,7 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-def read_schema(path: str | os.PathLike[str]) -> schema_pb2.Schema:
-    """Read the Schema artifact in the folder `path`.
-
-    Raises:
-        PenstockError: There is none, or it is not a schema in text form.
-    """
-    file = Path(path) / "schema.pbtxt"
-    if not file.is_file():
-        raise PenstockError(f"There is no schema at {path}: schema.pbtxt is missing.")
-    try:
-        return text_format.Parse(file.read_text(encoding="utf-8"), schema_pb2.Schema())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise PenstockError(f"{file} is not a TensorFlow Metadata schema: {error}.") from error
-
-
-def read_statistics(
+def split_statistics(
     path: str | os.PathLike[str], split: str, rows: int
 ) -> dict[str, statistics_pb2.FeatureNameStatistics]:
     """Read the statistics of `split` by column.
@@ -65,26 +48,14 @@ def read_statistics(
         PenstockError: There are none for this split, they are unreadable, or they count more rows
             than the split has.
     """
-    file = Path(path) / split_folder(split) / "stats.binpb"
-    if not file.is_file():
-        raise PenstockError(
-            f"There are no statistics of split {split!r} at {path}, and transform fits from them; "
-            f"let statistics_gen include {split!r}."
-        )
-    content = statistics_pb2.DatasetFeatureStatisticsList()
-    try:
-        content.ParseFromString(file.read_bytes())
-    except DecodeError as error:
-        raise PenstockError(f"{file} does not hold TFDV statistics ({error}).") from error
-    if len(content.datasets) != 1:
-        raise PenstockError(f"{file} holds {len(content.datasets)} datasets; one was expected.")
-    counted = content.datasets[0].num_examples
+    (dataset,) = read_statistics(path, split).datasets
+    counted = dataset.num_examples
     if counted > rows:
         raise PenstockError(
             f"The statistics at {path} count {counted} rows in split {split!r}, the examples have "
             f"{rows}; give transform the statistics of the same examples."
         )
-    return {f.path.step[0]: f for f in content.datasets[0].features if len(f.path.step) == 1}
+    return {f.path.step[0]: f for f in dataset.features if len(f.path.step) == 1}
 
 
 def check_columns(

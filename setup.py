@@ -10,12 +10,14 @@ ROOMS = (
     "pipelines",
     "schemas",
     "data",
+    "drift",
     "metadata",
+    "registry",
     "orchestration",
     "reports",
     "cli",
 )
-DATA = ["**/*.pbtxt", "**/*.json", "**/*.html", "**/*.mako", "**/README.md"]
+DATA = ["**/*.pbtxt", "**/*.yaml", "**/*.json", "**/*.html", "**/*.mako", "**/README.md"]
 
 
 class BuildWithoutSetup(build_py):

@@ -15,7 +15,7 @@ lock() { # name, train, lowest Python, first Python too new, further arguments o
     cat >>"$work/pyproject.toml" <<EOF
 
 [tool.uv]
-environments = ["sys_platform == 'linux' and platform_machine == 'x86_64' and python_full_version < '$too_new'"]
+environments = ["sys_platform == 'linux' and platform_machine == 'x86_64' and platform_python_implementation == 'CPython' and implementation_name == 'cpython' and python_full_version < '$too_new'"]
 EOF
     if [ -f "requirements/$train.metadata" ]; then
         cat "requirements/$train.metadata" >>"$work/pyproject.toml"
@@ -35,4 +35,4 @@ lock tf216 tf216 3.10 3.12 --all-extras
 lock tf221 tf221 3.10 3.14 --all-extras
 # What executors need, at the versions that the train was tested with. kfp's own requirements are left
 # out: inside a step it only loads kfp.dsl, and its protobuf need not match TensorFlow's.
-lock image tf221 3.10 3.14 --extra runtime --extra flights --extra avro --extra s3 --constraint tf221.txt --override image.override
+lock image tf221 3.10 3.14 --extra runtime --extra flights --extra avro --extra s3 --extra postgres --extra streams --extra registry --extra tuner --extra sklearn --extra xgboost --extra lightgbm --constraint tf221.txt --override image.override

@@ -18,6 +18,7 @@ LAYERS = (
     {"penstock.pipelines"},
     {"penstock.components"},
     {"penstock.reports"},
+    {"penstock.drift", "penstock.registry"},
     {"penstock.data", "penstock.metadata", "penstock.schemas"},
     {"penstock.errors"},
 )

@@ -1,0 +1,1 @@
+"""Distances between distributions, when a distance counts, and detectors on streams."""

@@ -1,0 +1,1 @@
+"""Model versions, their aliases and blessings, and where they were deployed."""

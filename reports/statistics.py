@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from .distribution import Bar, Plot, bars_of_values, plot_numbers
+from .page import number, render_page, share
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
 # A page stays below some 6 MB whatever the data: so many features are plotted, so many more get a
-# line, and a value is cut after so many characters.
+# line.
 PLOTTED = 200
 LISTED = 5000
-CHARACTERS = 60
 
 _TEMPLATE = Path(__file__).with_name("statistics.html")
 _TYPES = ("integer", "float", "string", "bytes", "struct")
@@ -68,11 +66,8 @@ def statistics_page(
             found.setdefault(path, [None] * len(datasets))[place] = feature
     shown = list(found.items())[: PLOTTED + LISTED]
     views = [_view(path, features, datasets) for path, features in shown]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=number, share=share, cut=cut)
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    return render_page(
+        _TEMPLATE,
         title=title,
         splits=[(dataset.name, int(dataset.num_examples)) for dataset in datasets],
         features=len(found),
@@ -81,34 +76,6 @@ def statistics_page(
         noted=[view for view in views if view.notes],
         left_out=len(found) - len(views),
     )
-
-
-def number(value: float) -> str:
-    """Return a number in the few digits that people read."""
-    if value != value or value in (float("inf"), float("-inf")):
-        return {"inf": "∞", "-inf": "\N{MINUS SIGN}∞"}.get(str(value), "NaN")
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}".replace("-", "\N{MINUS SIGN}")
-    text = f"{value:,.5g}" if abs(value) < 1e4 else f"{value:,.1f}"
-    if abs(value) >= 1e15:
-        text = f"{value:.3e}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def share(part: float | None) -> str:
-    """Return a share as a percentage; what is not quite none or all is never said to be."""
-    if part is None:
-        return "\N{EN DASH}"
-    if 0 < part < 0.001:
-        return "< 0.1%"
-    if 0.999 < part < 1:
-        return "> 99.9%"
-    return f"{100 * part:.0f}%" if part in (0, 1) else f"{100 * part:.1f}%"
-
-
-def cut(text: str) -> str:
-    """Return `text`, cut after `CHARACTERS` characters."""
-    return text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _view(

@@ -9,7 +9,8 @@ from tensorflow_data_validation.statistics.stats_options import StatsOptions
 
 from penstock.data.statistics import TABLE_SCHEMA, statistics_table
 from penstock.reports.distribution import plot_numbers
-from penstock.reports.statistics import PLOTTED, number, share, statistics_page
+from penstock.reports.page import number, share
+from penstock.reports.statistics import PLOTTED, statistics_page
 
 
 def dataset(name, **columns):

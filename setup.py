@@ -13,6 +13,8 @@ ROOMS = (
     "drift",
     "metadata",
     "registry",
+    "models",
+    "training",
     "orchestration",
     "reports",
     "cli",

@@ -20,11 +20,11 @@ from ...data.examples import Manifest, iter_batches, read_manifest
 from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...errors import PenstockError
-from ..author import author_attribute, load_author_module, module_source, where_raised
+from ...training.author import author_attribute, load_author_module, module_source
 from .provenance import git_commit, hardware, library_versions
 
 if TYPE_CHECKING:
-    from .fn_args import FnArgs
+    from ...training.fn_args import FnArgs
 
 FORMAT = 1
 
@@ -74,13 +74,12 @@ def train(
         _check_label(examples, manifest, split, label)
     contract = load_schema(schema)
     author = load_author_module(module)
-    run_fn = author_attribute(author, "run_fn", "a function run_fn(fn_args)")
+    author_attribute(author, "run_fn", "a function run_fn(fn_args)")
 
     # TensorFlow takes seconds to import; bad input should not wait for it.
-    import keras
-
-    from ..transform.graph import read_transform_graph
-    from .fn_args import FnArgs
+    from ...models.transform_graph import read_transform_graph
+    from ...training.fn_args import FnArgs
+    from ...training.trained import export_trained, train_model
 
     graph = read_transform_graph(transform_graph)
     if label in graph.columns:
@@ -102,14 +101,15 @@ def train(
             model_dir=folder,
             hyperparameters=_whole_numbers(hyperparameters or {}),
         )
-        args.run_dir.mkdir()
-        keras.utils.set_random_seed(seed)
-        result = _run(run_fn, args, author)
-        metrics, steps = _finish(result, args, author)
+        trained = train_model(author, args)
+        metrics, steps = dict(trained.metrics), trained.steps
+        kind = export_trained(trained, args, author)
+        trained.curves.write(folder, metrics)
         if not any(args.run_dir.iterdir()):
             args.run_dir.rmdir()
         provenance = {
             "format": FORMAT,
+            "kind": kind,
             "module": module,
             **_provenance(args, manifest, author),
             "steps": steps,
@@ -122,7 +122,7 @@ def train(
         (folder / "model.json").write_text(text, encoding="utf-8")
     return {
         "summary": _summary(steps or train_steps, batch_size, metrics),
-        "framework": "tensorflow",
+        "framework": "tensorflow" if kind in ("saved_model", "keras") else kind,
         "label": label,
         "module": module,
         "module_digest": provenance["module_digest"],
@@ -152,74 +152,6 @@ def _provenance(args: FnArgs, manifest: Manifest, author: ModuleType) -> dict[st
         "libraries": library_versions(),
         "hardware": hardware(),
     }
-
-
-def _run(run_fn: Any, args: FnArgs, author: ModuleType) -> Any:
-    try:
-        return run_fn(args)
-    except PenstockError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise PenstockError(
-            f"run_fn in {module_source(author)} raised {type(error).__name__}: {reason} (at "
-            f"{where_raised(error, author)}); the traceback is in the step's log."
-        ) from error
-
-
-def _finish(result: Any, args: FnArgs, author: ModuleType) -> tuple[dict[str, float], int | None]:
-    """Check and export what `run_fn` returned; return metrics and the steps that were run."""
-    import keras
-
-    from .export import check_answers, check_export, check_inputs, export_model
-
-    source = module_source(author)
-    if result is None:
-        check_export(args.serving_dir, args.schema, source)
-        return {}, None
-    if not isinstance(result, keras.Model):
-        raise PenstockError(
-            f"run_fn in {source} returned a {type(result).__name__}; it must return a Keras model, "
-            "or write a SavedModel to fn_args.serving_dir and return None."
-        )
-    check_inputs(result, args.transform)
-    metrics = _metrics(result, args)
-    if not args.serving_dir.exists():
-        export_model(result, args.transform, args.serving_dir)
-        raw, _ = next(iter(args.eval_data(64, transformed=False)))
-        check_answers(result, args.transform, args.serving_dir, raw)
-    check_export(args.serving_dir, args.schema, source)
-    result.save(args.model_dir / "model.keras")
-    optimizer = getattr(result, "optimizer", None)
-    return metrics, int(optimizer.iterations) if optimizer is not None else None
-
-
-def _metrics(model: Any, args: FnArgs) -> dict[str, float]:
-    """Return the last training metrics and those on the evaluation split.
-
-    Raises:
-        PenstockError: A loss or a weight is not finite.
-    """
-    import numpy as np
-
-    history = getattr(getattr(model, "history", None), "history", {})
-    metrics = {
-        f"train_{name}": float(values[-1])
-        for name, values in history.items()
-        if not name.startswith("val_") and name != "learning_rate"
-    }
-    weights = [np.asarray(weight, np.float32) for weight in model.get_weights()]
-    if not all(np.isfinite(weight).all() for weight in weights) or not math.isfinite(
-        metrics.get("train_loss", 0.0)
-    ):
-        raise PenstockError(
-            "Training diverged: the loss or a weight is not a finite number; lower the learning "
-            "rate, and look for infinite values in features with scale='none'."
-        )
-    if getattr(model, "compiled", False):
-        results = model.evaluate(args.eval_data(), return_dict=True, verbose=0)
-        metrics |= {f"eval_{name}": float(value) for name, value in results.items()}
-    return metrics
 
 
 def _check_settings(

@@ -14,7 +14,7 @@ from ...data.examples import iter_batches, read_manifest
 from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...errors import PenstockError
-from ..author import author_attribute, load_author_module, module_source
+from ...training.author import author_attribute, load_author_module, module_source
 from .features import check_features
 from .fit import fit_feature
 from .inputs import check_categories, check_columns, split_statistics

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
 from ...data.examples import Manifest
 from ...data.statistics import read_statistics
 from ...errors import PenstockError
+from ...models.transform_graph import Kind
 from .features import (
     Bucketized,
     Categorical,
@@ -21,8 +22,6 @@ from .features import (
     Numeric,
     is_tensor_name,
 )
-
-Kind = Literal["string", "integer", "float"]
 
 # Numbers reach the model as float32, which holds every whole number up to here.
 LARGEST_CATEGORY = 2**24

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from penstock.components.transform.features import Bucketized, Categorical, Numeric
 
 if TYPE_CHECKING:
-    from penstock.components.trainer.fn_args import FnArgs
+    from penstock.training.fn_args import FnArgs
 
 LABEL = "late"
 

@@ -626,7 +626,7 @@ def test_what_does_not_fit_together_is_refused_and_leaves_nothing(
 
 def test_a_model_that_is_not_there_or_wants_other_features_is_refused(examples, tmp_path):
     (tmp_path / "model").mkdir()
-    with pytest.raises(PenstockError, match="There is no SavedModel at"):
+    with pytest.raises(PenstockError, match="There is no model at"):
         run(examples, tmp_path / "model", tmp_path)
 
     other = export(ThreeClasses(), tmp_path / "other")

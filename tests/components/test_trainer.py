@@ -18,9 +18,9 @@ from penstock.components.trainer.component import trainer
 from penstock.components.trainer.executor import train
 from penstock.components.transform.component import transform
 from penstock.components.transform.executor import fit_transform
-from penstock.components.transform.graph import read_transform_graph
 from penstock.data.digest import digest_path
 from penstock.errors import PenstockError
+from penstock.models.transform_graph import read_transform_graph
 
 AUTHORS = Path(__file__).parent / "authors"
 TRIPS, ODD = str(AUTHORS / "trips.py"), str(AUTHORS / "odd.py")
@@ -347,7 +347,7 @@ def test_a_boolean_label_is_a_number(given, odd_graph, tmp_path):
 
 
 def test_training_data_is_shuffled_anew_each_epoch_and_evaluation_data_is_not(given, graph):
-    from penstock.components.trainer.fn_args import FnArgs
+    from penstock.training.fn_args import FnArgs
 
     args = FnArgs(
         transform=read_transform_graph(graph),

@@ -26,9 +26,9 @@ from penstock.components.transform.features import (
     Numeric,
 )
 from penstock.components.transform.fit import exact_quantiles, fit_feature
-from penstock.components.transform.graph import read_transform_graph
 from penstock.data.digest import digest_path
 from penstock.errors import PenstockError
+from penstock.models.transform_graph import read_transform_graph
 
 ROWS = 3000
 HEADER = "from penstock.components.transform.features import *\n"

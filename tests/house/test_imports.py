@@ -17,8 +17,9 @@ LAYERS = (
     {"penstock.orchestration"},
     {"penstock.pipelines"},
     {"penstock.components"},
+    {"penstock.training"},
     {"penstock.reports"},
-    {"penstock.drift", "penstock.registry"},
+    {"penstock.drift", "penstock.registry", "penstock.models"},
     {"penstock.data", "penstock.metadata", "penstock.schemas"},
     {"penstock.errors"},
 )

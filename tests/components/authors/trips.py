@@ -2,8 +2,8 @@
 
 import keras
 
-from penstock.components.trainer.fn_args import FnArgs
 from penstock.components.transform.features import Bucketized, Categorical, Crossed, Numeric
+from penstock.training.fn_args import FnArgs
 
 FEATURES = {
     "distance": Numeric("distance"),

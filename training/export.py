@@ -1,4 +1,4 @@
-"""The SavedModel: preprocessing and model behind two signatures; and the check that it is one."""
+"""The model that is served: preprocessing and model as one; and the check that it is so."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from ...errors import PenstockError
-from ..transform.graph import TransformGraph
-from ..transform.inputs import Kind
+from ..data.examples import iter_batches
+from ..errors import PenstockError
+from ..models.loading import load_model, model_kind
+from ..models.model import DESCRIPTION, OUTPUT
+from ..models.transform_graph import Kind, TransformGraph
+from .fn_args import FnArgs
 
 RAW = "serving_default"
 SERIALIZED = "serving_examples"
-OUTPUT = "predictions"
 
 # tf.Example has no NaN among its integers; nothing that float32 could hold apart lies here.
 _NO_INTEGER = int(np.iinfo(np.int64).min)
@@ -110,25 +113,36 @@ def parse_examples(examples: tf.Tensor, columns: Mapping[str, Kind]) -> dict[str
     return {column: parsed[column] for column in columns}
 
 
-def check_export(folder: Path, schema: schema_pb2.Schema, source: str) -> None:
-    """Check that a SavedModel has the signatures that docs/formats.md states.
-
-    Only `saved_model.pb` is read; nothing is loaded or run.
+def check_export(args: FnArgs, source: str) -> str:
+    """Check that a model was written whose signature fits the schema.
 
     Args:
-        folder: The SavedModel.
-        schema: Names the raw columns that `serving_default` may take.
+        args: What `run_fn` was given: `serving_dir` is looked at.
         source: The author's module, for the sentences.
 
+    Returns:
+        The model's kind.
+
     Raises:
-        PenstockError: There is no SavedModel, or a signature is missing or does not fit.
+        PenstockError: There is no model, or a signature is missing or does not fit.
     """
-    file = folder / "saved_model.pb"
-    if not file.is_file():
+    folder = args.serving_dir
+    if not any((folder / name).is_file() for name in ("saved_model.pb", DESCRIPTION)):
         raise PenstockError(
-            f"run_fn in {source} returned no model and wrote no SavedModel to "
-            "fn_args.serving_dir; it must do one of the two."
+            f"run_fn in {source} returned no model and wrote no SavedModel (nor a {DESCRIPTION} of "
+            "another kind) to fn_args.serving_dir; it must do one of the two."
         )
+    kind = model_kind(folder)
+    if kind == "saved_model":
+        _check_saved_model(folder, args.schema, source)
+    else:
+        _check_other_kind(args, source)
+    return kind
+
+
+def _check_saved_model(folder: Path, schema: schema_pb2.Schema, source: str) -> None:
+    """Check a SavedModel's signatures; only `saved_model.pb` is read, nothing is loaded or run."""
+    file = folder / "saved_model.pb"
     saved = saved_model_pb2.SavedModel()
     saved.ParseFromString(file.read_bytes())
     signatures = {k: v for graph in saved.meta_graphs for k, v in graph.signature_def.items()}
@@ -167,32 +181,61 @@ def check_export(folder: Path, schema: schema_pb2.Schema, source: str) -> None:
         )
 
 
-def check_answers(
-    model: keras.Model, transform: TransformGraph, folder: Path, raw: Mapping[str, tf.Tensor]
-) -> None:
-    """Load the SavedModel and check that it answers as the trained model does.
+def _check_other_kind(args: FnArgs, source: str) -> None:
+    """Check that a model of another kind loads, takes raw columns, and answers for them."""
+    model = load_model(args.serving_dir)
+    texts = {feature.name: feature.type == schema_pb2.BYTES for feature in args.schema.feature}
+    for column, kind in model.signature.inputs.items():
+        if column not in texts:
+            raise PenstockError(
+                f"The model that {source} exported takes {column!r}, which the schema does not "
+                "have; it must take raw columns by their names."
+            )
+        if texts[column] != (kind == "string"):
+            wanted = "string" if texts[column] else "float32"
+            raise PenstockError(
+                f"The model that {source} exported takes {column!r} as {kind}; by the schema it is "
+                f"{wanted}."
+            )
+    rows = _eval_rows(args, list(model.signature.inputs))
+    answers = model.predict(rows)
+    if answers.ndim != 2 or len(answers) != rows.num_rows or not np.isfinite(answers).all():
+        raise PenstockError(
+            f"The model that {source} exported answers {rows.num_rows} rows with an array of "
+            f"{list(answers.shape)}, or with what is not finite; it must give [rows, width] "
+            "numbers."
+        )
+
+
+def check_answers(expected: np.ndarray[Any, Any], args: FnArgs) -> None:
+    """Load the exported model and check that it answers as the trained model does.
 
     Args:
-        model: The trained model.
-        transform: Its preprocessing.
-        folder: The SavedModel.
-        raw: A batch of raw columns.
+        expected: The trained model's answers for the first rows of the evaluation split, `[rows]`
+            or `[rows, width]`.
+        args: What `run_fn` was given.
 
     Raises:
         PenstockError: An answer differs by more than 1e-5, relatively or absolutely.
     """
-    expected = np.asarray(_one_tensor(_call(model, transform(raw))), np.float32)
-    # Held while it is used: a signature keeps only a weak hold on the model's variables.
-    loaded = tf.saved_model.load(str(folder))
-    answers = loaded.signatures[RAW](**{c: raw[c] for c in transform.columns})[OUTPUT].numpy()
-    if not np.allclose(
-        answers.reshape(expected.shape), expected, rtol=1e-5, atol=1e-5, equal_nan=True
-    ):
-        worst = float(np.max(np.abs(answers.reshape(expected.shape) - expected)))
+    model = load_model(args.serving_dir)
+    rows = _eval_rows(args, list(model.signature.inputs), len(expected))
+    found = model.predict(rows).reshape(expected.shape)
+    if not np.allclose(found, expected, rtol=1e-5, atol=1e-5, equal_nan=True):
+        worst = float(np.max(np.abs(found - expected)))
         raise PenstockError(
             f"The exported model does not answer as the trained one does: predictions differ by up "
             f"to {worst:g} on {len(expected)} rows; look for layers that are random when serving."
         )
+
+
+def answers(model: keras.Model, features: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """Return what a Keras model gives for a batch of transformed features."""
+    return np.asarray(_one_tensor(_call(model, features)), np.float32)
+
+
+def _eval_rows(args: FnArgs, columns: list[str], rows: int = 64) -> pa.RecordBatch:
+    return next(iter_batches(args.examples, args.eval_split, columns, rows))
 
 
 def _call(model: keras.Model, features: Mapping[str, Any]) -> Any:

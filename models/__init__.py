@@ -1,0 +1,1 @@
+"""What a Model artifact holds, and how it is asked, whatever made it."""

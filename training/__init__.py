@@ -1,0 +1,1 @@
+"""What the author's module is given, how its `run_fn` is called, and what it may return."""

@@ -14,12 +14,15 @@ from scipy import stats
 
 from .cells import cells
 from .distribution import Array, Distribution, Numeric, missing_rate
+from .measures.kolmogorov_smirnov import kolmogorov_smirnov
 
 
 def p_value(reference: Distribution, current: Distribution) -> float:
     """Return how likely so great a difference of two non-empty distributions is by chance."""
     if isinstance(reference, Numeric) and isinstance(current, Numeric):
-        return p_of_kolmogorov_smirnov(largest_gap(reference, current), reference.n, current.n)
+        return p_of_kolmogorov_smirnov(
+            kolmogorov_smirnov(reference, current), reference.n, current.n
+        )
     both = cells(reference, current)
     return p_of_chi_square(
         np.array([both.reference * reference.n, both.current * current.n], np.float64)
@@ -39,17 +42,6 @@ def number_of_cells(distribution: Distribution) -> float:
     """Return the number of values and of rows without one; NaN are cells without a value."""
     nan = distribution.nan if isinstance(distribution, Numeric) else 0.0
     return distribution.n + nan + distribution.missing
-
-
-def largest_gap(reference: Numeric, current: Numeric) -> float:
-    """Return the Kolmogorov-Smirnov statistic: the largest difference of the shares up to a point.
-
-    From 0 to 1, symmetric; infinities count as the least and the greatest values.
-    """
-    points = np.unique(np.concatenate((reference.points, current.points)))
-    up_to = np.abs(reference.share_up_to(points) - current.share_up_to(points))
-    below = np.abs(reference.share_below(points) - current.share_below(points))
-    return float(max(up_to.max(), below.max()))
 
 
 def p_of_kolmogorov_smirnov(gap: float, reference_n: float, current_n: float) -> float:

@@ -70,17 +70,30 @@ def _numeric(stats: Any, missing: float) -> Numeric:
     standard, quantiles = (_buckets(histograms.get(kind)) for kind in (STANDARD, QUANTILES))
     known = [part for part in (quantiles, standard) if part is not None]
     points, cumulative = _curve(known, n, stats) if known and n > 0 else (np.empty(0), np.empty(0))
+    mean, variance = float(stats.mean), float(stats.std_dev) ** 2
+    if not math.isfinite(mean + variance):  # TFDV counts infinities in
+        mean, variance = _moments(points, cumulative)
     return Numeric(
         points,
         cumulative,
         max(n, 0.0),
-        float(stats.mean),
-        float(stats.std_dev) ** 2,
+        mean,
+        variance,
         missing,
         nan,
         standard,
         quantiles,
     )
+
+
+def _moments(points: Array, cumulative: Array) -> tuple[float, float]:
+    """Return mean and variance of the finite values, which lie evenly between the points."""
+    if not len(points) or cumulative[-1] == cumulative[0]:
+        return 0.0, 0.0
+    weights = np.diff(cumulative) / (cumulative[-1] - cumulative[0])
+    middles, widths = (points[1:] + points[:-1]) / 2, np.diff(points)
+    mean = float(weights @ middles)
+    return mean, float(weights @ ((middles - mean) ** 2 + widths**2 / 12))
 
 
 def _buckets(histogram: Any) -> Array | None:

@@ -7,15 +7,37 @@ import math
 
 from ...errors import PenstockError
 from ..distribution import Distribution, Numeric
+from .category_share import MISSING_CATEGORY_SHARE, NEW_CATEGORY_SHARE
+from .cramers_v import CRAMERS_V
+from .hellinger import HELLINGER
 from .jensen_shannon import DISTANCE, DIVERGENCE
+from .kolmogorov_smirnov import KOLMOGOROV_SMIRNOV
 from .l_infinity import L_INFINITY
 from .measure import Measure
 from .missing_rate import MISSING_RATE_CHANGE
+from .normalized_absolute_difference import NORMALIZED_ABSOLUTE_DIFFERENCE
 from .psi import PSI
+from .tfdv_jensen_shannon import TFDV_QUANTILES, TFDV_STANDARD
+from .wasserstein import NORMALIZED_WASSERSTEIN
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure
-    for measure in (DISTANCE, DIVERGENCE, L_INFINITY, PSI, MISSING_RATE_CHANGE)
+    for measure in (
+        DISTANCE,
+        DIVERGENCE,
+        PSI,
+        HELLINGER,
+        CRAMERS_V,
+        KOLMOGOROV_SMIRNOV,
+        NORMALIZED_WASSERSTEIN,
+        L_INFINITY,
+        NORMALIZED_ABSOLUTE_DIFFERENCE,
+        NEW_CATEGORY_SHARE,
+        MISSING_CATEGORY_SHARE,
+        MISSING_RATE_CHANGE,
+        TFDV_QUANTILES,
+        TFDV_STANDARD,
+    )
 }
 
 

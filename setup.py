@@ -10,6 +10,7 @@ ROOMS = (
     "pipelines",
     "schemas",
     "data",
+    "evaluation",
     "drift",
     "metadata",
     "registry",

@@ -20,7 +20,8 @@ LAYERS = (
     {"penstock.training"},
     {"penstock.reports"},
     {"penstock.drift", "penstock.registry", "penstock.models"},
-    {"penstock.data", "penstock.metadata", "penstock.schemas"},
+    {"penstock.schemas"},
+    {"penstock.data", "penstock.evaluation", "penstock.metadata"},
     {"penstock.errors"},
 )
 HEAVY = ("tensorflow", "apache_beam", "tensorflow_data_validation", "tensorflow_model_analysis")

@@ -1,0 +1,1 @@
+"""How sure a measured number is: intervals, paired differences, and the record of a verdict."""

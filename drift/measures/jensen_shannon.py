@@ -7,8 +7,8 @@ are equally likely: with M = (P + Q) / 2 the mean of the shares in the same cell
 
 in bits, from 0 (the same) to 1 (no cell in common), symmetric. Its square root is a distance.
 Numbers are cut at pooled deciles (`penstock.drift.cells`). For categories it is TFDV's number, as
-long as both sides name all of theirs; TFDV leaves those aside that are not named, and takes one that
-a single side names for one that the other side lacks.
+long as both sides name all of theirs; TFDV leaves those aside that are not named, and takes one
+that a single side names for one that the other side lacks.
 
 Source: J. Lin, Divergence measures based on the Shannon entropy, IEEE Transactions on Information
 Theory 37 (1991); D. Endres and J. Schindelin, A new metric for probability distributions (2003).

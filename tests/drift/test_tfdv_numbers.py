@@ -76,7 +76,7 @@ def test_l_infinity_is_tfdvs_where_the_rank_histogram_is_cut():
     random = np.random.default_rng(5)
     sides = [
         tfdv.generate_statistics_from_dataframe(
-            pd.DataFrame({"id": [f"v{v}" for v in random.zipf(1.2, ROWS) % 5000]})
+            pd.DataFrame({"id": [f"v{v}" for v in random.zipf(1.2, 3 * ROWS) % 50_000]})
         )
         for _ in range(2)
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +18,23 @@ if TYPE_CHECKING:
 def declared_types(schema: schema_pb2.Schema) -> dict[str, pa.DataType]:
     """Return the type of each feature: `INT` int64, `FLOAT` float64, `BYTES` string.
 
-    Features without a type, and structs, are left to inference.
+    A struct has the types of the features in its struct domain. Features without a type are left
+    to inference.
     """
+    return _types(schema.feature)
+
+
+def _types(features: Iterable[schema_pb2.Feature]) -> dict[str, pa.DataType]:
     kinds = {1: pa.string(), 2: pa.int64(), 3: pa.float64()}
-    return {f.name: kinds[f.type] for f in schema.feature if f.type in kinds}
+    types = {f.name: kinds[f.type] for f in features if f.type in kinds}
+    for feature in features:
+        if feature.HasField("struct_domain"):
+            types[feature.name] = pa.struct(list(_types(feature.struct_domain.feature).items()))
+    return types
 
 
 def held_type(declared: pa.DataType | None, found: pa.DataType) -> pa.DataType:
-    """Return the type that a typed column takes: the declared one, inside lists too.
+    """Return the type that a typed column takes: the declared one, inside lists and structs too.
 
     Booleans count as integers in a schema and stay what they are; narrower integers and floats
     stay too, as do binary values declared as bytes.
@@ -33,6 +43,9 @@ def held_type(declared: pa.DataType | None, found: pa.DataType) -> pa.DataType:
         return found
     if pa.types.is_list(found):
         return pa.list_(held_type(declared, found.value_type))
+    if pa.types.is_struct(found) and pa.types.is_struct(declared):
+        known = {field.name: field.type for field in _fields(declared)}
+        return pa.struct([(f.name, held_type(known.get(f.name), f.type)) for f in _fields(found)])
     same_kind = (
         (pa.types.is_integer(declared) and (pa.types.is_integer(found) or _is_flag(found)))
         or (pa.types.is_floating(declared) and pa.types.is_floating(found))
@@ -56,12 +69,19 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
     """
     if array.type == kind:
         return array
+    if pa.types.is_struct(kind) and pa.types.is_struct(array.type):
+        own = [field.name for field in _fields(array.type)]
+        parts = [
+            cast_column(array.field(own.index(f.name)), f.type, f"{name}.{f.name}", where, row)
+            if f.name in own
+            else pa.nulls(len(array), f.type)
+            for f in _fields(kind)
+        ]
+        return _struct(parts, kind, array)
     if pa.types.is_list(kind) and not _is_list(array.type) and not pa.types.is_null(array.type):
         array = _wrap(array)
     try:
-        if _is_text(array.type) != _is_text(kind) and array.null_count < len(array):
-            raise pa.ArrowInvalid(f"{array.type} is not {kind}")
-        return array.cast(kind)
+        return _cast(array, kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         place = _first_misfit(array, kind)
         value = array[place].as_py()
@@ -70,6 +90,52 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
             f"{array.type}, expected {kind}; mend the value, or write the column in one type "
             "throughout, as the schema declares it."
         ) from error
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return an array in the type `kind`, through lists and structs, which Arrow casts in part."""
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), kind)
+    if pa.types.is_struct(kind) and pa.types.is_struct(array.type):
+        own = {field.name: array.field(place) for place, field in enumerate(_fields(array.type))}
+        nothing = pa.nulls(len(array))
+        return _struct(
+            [_cast(own.get(f.name, nothing), f.type) for f in _fields(kind)], kind, array
+        )
+    if _is_list(kind) and _is_list(array.type):
+        offsets, values = _parts(array)
+        buffers = [_validity(array), pa.array(offsets.astype(np.int32)).buffers()[1]]
+        items = _cast(values, kind.value_type)
+        return pa.Array.from_buffers(kind, len(array), buffers, children=[items])
+    if _is_text(array.type) != _is_text(kind) and array.null_count < len(array):
+        raise pa.ArrowInvalid(f"{array.type} is not {kind}")
+    return array.cast(kind)
+
+
+def _parts(array: pa.Array) -> tuple[np.ndarray[Any, Any], pa.Array]:
+    """Return where each list begins and ends among the values of a list array."""
+    if pa.types.is_fixed_size_list(array.type):
+        size = array.type.list_size
+        values = array.values.slice(array.offset * size, len(array) * size)
+        return np.arange(len(array) + 1) * size, values
+    offsets = array.offsets.to_numpy()
+    return offsets - offsets[0], array.values.slice(offsets[0], offsets[-1] - offsets[0])
+
+
+def _struct(parts: Sequence[pa.Array], kind: pa.DataType, like: pa.Array) -> pa.Array:
+    """Return a struct of the type `kind` with these fields, missing where `like` is."""
+    return pa.Array.from_buffers(kind, len(like), [_validity(like)], children=list(parts))
+
+
+def _validity(array: pa.Array) -> pa.Buffer | None:
+    """Return the bitmap of what is not null, without the array's own offset."""
+    if not array.null_count:
+        return None
+    return pa.array(array.is_valid().to_numpy(zero_copy_only=False)).buffers()[1]
+
+
+def _fields(kind: pa.DataType) -> list[pa.Field]:
+    return [kind.field(place) for place in range(kind.num_fields)]
 
 
 def _wrap(array: pa.Array) -> pa.Array:
@@ -89,7 +155,7 @@ def _first_misfit(array: pa.Array, kind: pa.DataType) -> int:
     while end - start > 1:
         middle = (start + end) // 2
         try:
-            array.slice(start, middle - start).cast(kind)
+            _cast(array.slice(start, middle - start), kind)
             start = middle
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             end = middle
@@ -97,7 +163,7 @@ def _first_misfit(array: pa.Array, kind: pa.DataType) -> int:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    while _is_list(kind):
         kind = kind.value_type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -111,7 +177,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
 
 
 def _is_flag(kind: pa.DataType) -> bool:

@@ -159,6 +159,11 @@ def resolve(division: Division, schema: pa.Schema) -> Division:
                 f"{parameter} names {name!r}, which is no column of the data; there are "
                 f"{', '.join(schema.names)}."
             )
+    if division.kind == "column" and pa.types.is_nested(schema.field(division.column).type):
+        raise PenstockError(
+            f"split_by's column names {division.column!r}, which is "
+            f"{schema.field(division.column).type}; give a column whose values name the splits."
+        )
     if division.kind != "time":
         return division
     kind = schema.field(division.column).type

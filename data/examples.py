@@ -1,6 +1,8 @@
 """The Examples format: rows as Parquet shards per split, described by `manifest.json`.
 
-docs/formats.md shows the layout. Everything here is columnar; no function loops over rows.
+docs/formats.md shows the layout. Everything here is columnar; no function loops over rows. Where
+columns are named, `trip.distance` is the field `distance` of the struct column `trip`, unless a
+column has that very name.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..errors import PenstockError
@@ -176,7 +179,7 @@ def iter_batches(
     Raises:
         PenstockError: The split or a column is unknown, or a shard cannot be read.
     """
-    names = _known_columns(path, columns)
+    names = read_schema(path, split, columns).names
     for file in shard_paths(path, split):
         yield from iter_shard(file, names, batch_rows)
 
@@ -191,9 +194,11 @@ def iter_shard(
     """
     try:
         with pq.ParquetFile(file) as reader:
-            for batch in reader.iter_batches(batch_size=batch_rows, columns=list(columns)):
+            paths = [field_steps(reader.schema_arrow, name) or [name] for name in columns]
+            wanted = [".".join(steps) for steps in paths]
+            for batch in reader.iter_batches(batch_size=batch_rows, columns=wanted):
                 # Parquet keeps the file's order, and "a" also selects a column named "a.b".
-                arrays = [batch.column(batch.schema.get_field_index(name)) for name in columns]
+                arrays = [_values(batch, steps) for steps in paths]
                 yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
@@ -207,13 +212,21 @@ def read_schema(
     Raises:
         PenstockError: The split or a column is unknown, or a shard is missing or unreadable.
     """
-    names = _known_columns(path, columns)
+    known = [column.name for column in read_manifest(path).columns]
     file = shard_paths(path, split)[0]
     try:
         schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
-    return pa.schema([pa.field(name, schema.field(name).type) for name in names])
+    fields = []
+    for name in known if columns is None else columns:
+        steps = field_steps(schema, name)
+        if steps is None:
+            raise PenstockError(
+                f"There is no column {name!r} in the examples at {path}; they have {_names(known)}."
+            )
+        fields.append(pa.field(name, _value_type(schema, steps)))
+    return pa.schema(fields)
 
 
 def read_table(
@@ -233,14 +246,33 @@ def read_table(
     return pa.Table.from_batches(list(iter_batches(path, split, schema.names)), schema=schema)
 
 
-def _known_columns(path: str | os.PathLike[str], columns: Sequence[str] | None) -> list[str]:
-    known = [column.name for column in read_manifest(path).columns]
-    for name in columns or ():
-        if name not in known:
-            raise PenstockError(
-                f"There is no column {name!r} in the examples at {path}; they have {_names(known)}."
-            )
-    return known if columns is None else list(columns)
+def field_steps(schema: pa.Schema, name: str) -> list[str] | None:
+    """Return the names from a column down to the field that `name` stands for, if there is one."""
+    if name in schema.names:
+        return [name]
+    for column in schema:
+        kind = column.type
+        if pa.types.is_struct(kind) and name.startswith(f"{column.name}."):
+            inner = pa.schema([kind.field(place) for place in range(kind.num_fields)])
+            rest = field_steps(inner, name[len(column.name) + 1 :])
+            if rest is not None:
+                return [column.name, *rest]
+    return None
+
+
+def _value_type(schema: pa.Schema, steps: Sequence[str]) -> pa.DataType:
+    kind = schema.field(steps[0]).type
+    for step in steps[1:]:
+        kind = kind.field(kind.get_field_index(step)).type
+    return kind
+
+
+def _values(batch: pa.RecordBatch, steps: Sequence[str]) -> pa.Array:
+    """Return the values at `steps`; a field of a struct that is missing is missing."""
+    values = batch.column(batch.schema.get_field_index(steps[0]))
+    for step in steps[1:]:
+        values = pc.struct_field(values, [values.type.get_field_index(step)])
+    return values
 
 
 def _names(names: Iterator[str] | Sequence[str] | dict[str, Any]) -> str:

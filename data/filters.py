@@ -1,6 +1,7 @@
 """Filters as text: a Python expression over columns, turned into an Arrow expression.
 
-Columns are names, or `col("...")` for names that are not identifiers. There are comparisons, `in` a
+Columns are names, or `col("...")` for names that are not identifiers; `trip.distance` is a field of
+a struct. There are comparisons, `in` a
 list, `and`, `or`, `not`, `+ - * /`, and `is_null(x)`. A row is kept where the expression is true;
 where a missing value makes it unknown the row is left out, as in SQL.
 """
@@ -106,6 +107,10 @@ def _build(node: ast.expr, text: str, names: dict[str, None]) -> Any:
         case ast.Call(func=ast.Name(id="col"), args=[ast.Constant(value=str(name))], keywords=[]):
             names[name] = None
             return pc.field(name)
+        case ast.Attribute():
+            path = _path(node, text)
+            names[path[0]] = None
+            return pc.field(*path)
         case ast.Call(func=ast.Name(id="is_null"), args=[argument], keywords=[]):
             return _build(argument, text, names).is_null()
         case ast.Constant(value=bool() | int() | float() | str() as value):
@@ -129,6 +134,18 @@ def _build(node: ast.expr, text: str, names: dict[str, None]) -> Any:
                 whole = part if whole is None else whole & part
                 left = right
             return whole
+    raise _no_filter(text, f"it has {ast.unparse(node)!r}")
+
+
+def _path(node: ast.expr, text: str) -> list[str]:
+    """Return the names from a column down to a field."""
+    match node:
+        case ast.Attribute(value=above, attr=name):
+            return [*_path(above, text), name]
+        case ast.Name(id=name):
+            return [name]
+        case ast.Call(func=ast.Name(id="col"), args=[ast.Constant(value=str(name))], keywords=[]):
+            return [name]
     raise _no_filter(text, f"it has {ast.unparse(node)!r}")
 
 

@@ -18,10 +18,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from ..errors import PenstockError
-from .examples import read_schema, shard_paths
+from .examples import field_steps, read_schema, shard_paths
 
 if TYPE_CHECKING:
     import os
@@ -59,8 +60,10 @@ def data_frame(
             shard cannot be read.
     """
     names = read_schema(path, split, columns).names
+    dataset = arrow_dataset(path, split)
     try:
-        table = arrow_dataset(path, split).to_table(columns=names, filter=where)
+        fields = {name: pc.field(*(field_steps(dataset.schema, name) or [name])) for name in names}
+        table = dataset.to_table(columns=fields, filter=where)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise PenstockError(

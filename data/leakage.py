@@ -61,7 +61,7 @@ def check_leakage_columns(check: LeakageCheck, splits: Sequence[str], schema: pa
     """Check the names that a leakage check looks at.
 
     Raises:
-        PenstockError: A column or the split that is trained on is not there.
+        PenstockError: A column or the split that is trained on is not there, or times are nested.
     """
     for name in (*check.groups, *([check.time] if check.time else [])):
         if name not in schema.names:
@@ -69,6 +69,11 @@ def check_leakage_columns(check: LeakageCheck, splits: Sequence[str], schema: pa
                 f"leakage names {name!r}, which is no column of the data; there are "
                 f"{', '.join(schema.names)}."
             )
+    if check.time and pa.types.is_nested(schema.field(check.time).type):
+        raise PenstockError(
+            f"leakage's time names {check.time!r}, which is {schema.field(check.time).type}; give "
+            "a column of dates, timestamps, numbers or text that sorts by time."
+        )
     if check.time and check.train not in splits:
         raise PenstockError(
             f"leakage names the split {check.train!r} to train on; there are {', '.join(splits)}."

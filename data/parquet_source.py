@@ -30,7 +30,7 @@ def parquet_schema(
 
     Raises:
         PenstockError: The file is not Parquet, a name is used twice, or a type is none of null,
-            boolean, integer, float, date, timestamp, string, binary, or a list of these.
+            boolean, integer, float, date, timestamp, string, binary, or a list or struct of these.
     """
     try:
         schema = pq.read_schema(file)
@@ -123,10 +123,17 @@ def _kept_type(file: str, name: str, kind: pa.DataType) -> pa.DataType:
     if pa.types.is_float16(kind):
         return pa.float32()
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        inner = _kept_type(file, name, kind.value_type)
-        if not pa.types.is_list(inner):
-            return pa.list_(inner)
-    elif (
+        return pa.list_(_kept_type(file, name, kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        if len({field.name for field in fields}) < len(fields):
+            raise PenstockError(
+                f"Column {name!r} of {file} has two fields of one name; give each its own."
+            )
+        return pa.struct(
+            [pa.field(f.name, _kept_type(file, f"{name}.{f.name}", f.type)) for f in fields]
+        )
+    if (
         pa.types.is_null(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_integer(kind)
@@ -139,7 +146,7 @@ def _kept_type(file: str, name: str, kind: pa.DataType) -> pa.DataType:
         return kind
     raise PenstockError(
         f"Column {name!r} of {file} has type {kind}, which Examples do not hold; make it a "
-        "boolean, number, date, timestamp, string, binary, or a list of these."
+        "boolean, number, date, timestamp, string, binary, or a list or struct of these."
     )
 
 

@@ -1,4 +1,4 @@
-"""Formats that are read record by record: JSON lines, TFRecord of tf.Example, Avro, SQL.
+"""Formats that are read record by record: TFRecord of tf.Example, Avro, SQL.
 
 Each function yields record batches in the types that its records show, which may differ from batch
 to batch; `spool` unifies them.
@@ -6,9 +6,6 @@ to batch; `spool` unifies them.
 
 from __future__ import annotations
 
-import io
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,68 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pajson
 
 from ..errors import PenstockError
+from .declared import cast_column
 from .quarantine import Reject, parse_around
 
-BLOCK_BYTES = 8 << 20
 BATCH_RECORDS = 20_000
 
 Rejecter = Callable[[Reject], None]
-
-
-def json_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file with one JSON object per line, compressed when its ending says so.
-
-    Dates and times stay the text they are.
-
-    Raises:
-        PenstockError: The file is truncated, a column changes its type within a block, or holds
-            whole numbers beyond 64 bits.
-    """
-    texts: dict[str, pa.DataType] = {}
-    order: dict[str, None] = {}
-
-    def parse(records: Sequence[tuple[int, bytes]]) -> pa.Table:
-        data = b"".join(line for _, line in records)
-        data.decode("utf-8")
-        try:
-            table = _read_json(data, texts)
-            order.update(dict.fromkeys(name for name in table.column_names if name not in order))
-            times = {f.name: _text_of(f.type) for f in table.schema if _text_of(f.type) != f.type}
-            if times:
-                texts.update(times)
-                table = _read_json(data, texts)
-        except pa.ArrowInvalid as error:
-            changed = re.search(r"Column\(/(.+?)\) changed from (\w+) to (\w+)", str(error))
-            if changed and len(records) > 1:
-                raise PenstockError(
-                    f"Column {changed[1]!r} of {label} is {changed[2]} and {changed[3]} between "
-                    f"lines {records[0][0]} and {records[-1][0]}; write it in one type throughout."
-                ) from error
-            raise
-        _check_integers(table, records, label)
-        # Arrow puts the columns that it is told of first.
-        return table.select([name for name in order if name in table.column_names])
-
-    def refuse(record: tuple[int, bytes], fault: Exception) -> None:
-        reason = str(fault).partition("\n")[0].rstrip(".")
-        reject(Reject(label, record[0], reason, record[1].rstrip(b"\r\n")))
-
-    try:
-        with (
-            pa.input_stream(str(file), compression="detect") as raw,
-            io.BufferedReader(raw) as stream,
-        ):
-            line = 1
-            while lines := stream.readlines(BLOCK_BYTES):
-                numbered = [(n, text) for n, text in enumerate(lines, line) if text.strip()]
-                line += len(lines)
-                for table in parse_around(numbered, parse, refuse):
-                    yield from table.combine_chunks().to_batches()
-    except OSError as error:
-        raise _broken(label, "JSON lines", error) from error
 
 
 def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.RecordBatch]:
@@ -109,7 +52,7 @@ def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.Re
             row += len(numbered)
             yield from parse_around(numbered, parse, refuse, (RuntimeError, ValueError))
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
-        raise _broken(label, "TFRecord", error) from error
+        raise broken(label, "TFRecord", error) from error
 
 
 def avro_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.RecordBatch]:
@@ -127,7 +70,9 @@ def avro_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.Record
     try:
         with file.open("rb") as stream:
             records = []
-            for record in fastavro.reader(stream):
+            reader = fastavro.reader(stream)
+            _refuse_maps(reader.writer_schema, label)
+            for record in reader:
                 records.append(record)
                 if len(records) == BATCH_RECORDS:
                     yield _from_records(records, label)
@@ -135,7 +80,7 @@ def avro_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.Record
             if records:
                 yield _from_records(records, label)
     except (ValueError, EOFError, OSError, TypeError, IndexError, StopIteration) as error:
-        raise _broken(label, "Avro", error) from error
+        raise broken(label, "Avro", error) from error
 
 
 def sql_batches(url: str, query: str, label: str) -> Iterator[pa.RecordBatch]:
@@ -173,37 +118,6 @@ def sql_batches(url: str, query: str, label: str) -> Iterator[pa.RecordBatch]:
             f"The query of {label} failed ({reason}); correct the query, the URL, or install the "
             "database's driver."
         ) from error
-
-
-def _read_json(data: bytes, texts: dict[str, pa.DataType]) -> pa.Table:
-    return pajson.read_json(
-        pa.BufferReader(data),
-        read_options=pajson.ReadOptions(block_size=len(data) + 1, use_threads=False),
-        parse_options=pajson.ParseOptions(explicit_schema=pa.schema(texts)) if texts else None,
-    )
-
-
-def _text_of(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_list(kind):
-        return pa.list_(_text_of(kind.value_type))
-    return pa.string() if pa.types.is_temporal(kind) else kind
-
-
-def _check_integers(table: pa.Table, records: Sequence[tuple[int, bytes]], label: str) -> None:
-    """Refuse whole numbers that Arrow made floats because 64 bits do not hold them."""
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if not pa.types.is_floating(column.type):
-            continue
-        largest = pc.max(pc.abs(column)).as_py()
-        if largest is None or largest < 2**63:
-            continue
-        for line, text in records:
-            value = json.loads(text).get(name)
-            if isinstance(value, int) and not -(2**63) <= value < 2**63:
-                raise PenstockError(
-                    f"{label}, line {line}, has {value} in column {name!r}, a whole number beyond "
-                    "64 bits, which a float would round; write it as text or with an exponent."
-                )
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -250,11 +164,45 @@ def _from_columns(columns: dict[str, list[Any]], label: str) -> pa.RecordBatch:
                 f"Column {name!r} of {label} does not become one type ({reason}); give it one type "
                 "throughout, such as text."
             ) from error
-        arrays.append(array.cast(pa.float64()) if pa.types.is_decimal(array.type) else array)
+        arrays.append(_without_decimals(array))
     return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
-def _broken(label: str, name: str, error: Exception) -> PenstockError:
+def _without_decimals(array: pa.Array) -> pa.Array:
+    """Return an array with floats in place of decimals, inside lists and structs too."""
+    kind = _float_for_decimal(array.type)
+    return array if kind == array.type else cast_column(array, kind, "", "", 1)
+
+
+def _float_for_decimal(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_float_for_decimal(kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = [kind.field(place) for place in range(kind.num_fields)]
+        return pa.struct([(field.name, _float_for_decimal(field.type)) for field in fields])
+    return pa.float64() if pa.types.is_decimal(kind) else kind
+
+
+def _refuse_maps(schema: Any, label: str, path: str = "") -> None:
+    """Refuse an Avro schema with a map, whose keys would become fields of a struct."""
+    if isinstance(schema, list):
+        for branch in schema:
+            _refuse_maps(branch, label, path)
+    elif isinstance(schema, dict):
+        if schema["type"] == "map":
+            raise PenstockError(
+                f"Column {path!r} of {label} is an Avro map, which Examples do not hold; write a "
+                "record, or an array of records of a key and a value."
+            )
+        for field in schema.get("fields", []):
+            below = f"{path}.{field['name']}" if path else field["name"]
+            _refuse_maps(field["type"], label, below)
+        _refuse_maps(schema.get("items"), label, path)
+        _refuse_maps(schema["type"], label, path)
+
+
+def broken(label: str, name: str, error: Exception) -> PenstockError:
+    """Return the error for a file that is not readable in its format, called `name`."""
     reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     return PenstockError(
         f"{label} is not readable as {name} ({reason}); check that it is a whole file of that "

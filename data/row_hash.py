@@ -6,7 +6,8 @@ The same row has the same hash in every file, order, span, machine and version o
   and true agree; an integer beyond +-2^53 by its own 64 bits;
 - a date or timestamp by its integer in its own unit;
 - a string or binary value by SipHash-2-4 of its bytes with pandas' key (`pandas.util.hash_array`);
-- a list by its length and its values in order.
+- a list by its length and its values in order;
+- a struct by its fields, as a row by its columns, so that their order does not count either.
 
 A cell's value is combined with the column's name (BLAKE2b, 8 bytes) and mixed by the finalizer of
 SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). The row's
@@ -17,7 +18,7 @@ value adds nothing, so a column that is missing everywhere changes no hash.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,19 +65,12 @@ def row_hashes(batch: pa.RecordBatch, columns: Sequence[str] | None = None) -> H
 
     Args:
         batch: Rows of null, boolean, number, date, timestamp, string or binary columns, or lists
-            of these.
+            or structs of these.
         columns: The columns that count; all when None.
     """
-    total = np.zeros(batch.num_rows, np.uint64)
-    for name in batch.schema.names if columns is None else columns:
-        array = batch.column(batch.schema.get_field_index(name))
-        if pa.types.is_null(array.type):
-            continue
-        cells = mix(_value_hashes(array) ^ _name_hash(name))
-        if array.null_count:
-            cells[array.is_null().to_numpy(zero_copy_only=False)] = 0
-        total += cells
-    return mix(total)
+    names = batch.schema.names if columns is None else columns
+    cells = {name: batch.column(batch.schema.get_field_index(name)) for name in names}
+    return mix(_sum_of_cells(cells, batch.num_rows))
 
 
 def mix(values: Hashes) -> Hashes:
@@ -87,6 +81,18 @@ def mix(values: Hashes) -> Hashes:
     values *= np.uint64(0x94D049BB133111EB)
     values ^= values >> np.uint64(31)
     return values
+
+
+def _sum_of_cells(columns: Mapping[str, pa.Array], rows: int) -> Hashes:
+    total = np.zeros(rows, np.uint64)
+    for name, array in columns.items():
+        if pa.types.is_null(array.type):
+            continue
+        cells = mix(_value_hashes(array) ^ _name_hash(name))
+        if array.null_count:
+            cells[array.is_null().to_numpy(zero_copy_only=False)] = 0
+        total += cells
+    return total
 
 
 def _name_hash(name: str) -> np.uint64:
@@ -100,6 +106,9 @@ def _value_hashes(array: pa.Array) -> Hashes:
         return _string_hashes(array)
     if pa.types.is_list(kind):
         return _list_hashes(array)
+    if pa.types.is_struct(kind):
+        fields = {kind.field(place).name: array.field(place) for place in range(kind.num_fields)}
+        return mix(_sum_of_cells(fields, len(array)) ^ GOLDEN)
     if pa.types.is_date32(kind):
         array = array.cast(pa.int32())
     elif pa.types.is_temporal(kind):

@@ -73,8 +73,9 @@ def common_schema(files: Sequence[Sequence[SourceFile]], reading: Reading) -> pa
 
     Files must have the same columns, in any order; the pieces of one file may lack some, which are
     missing there. Types agree when they are the same, when one is null (no value in that file), or
-    when they are numbers: integers become int64, integers and floats float64. In pieces of TFRecord
-    files, one value and a list of values agree as well.
+    when they are numbers: integers become int64, integers and floats float64. Structs agree when
+    their fields do; those of one file's pieces may lack fields, as pieces may lack columns. In
+    pieces of TFRecord files, one value and a list of values agree as well.
 
     Args:
         files: The pieces of each file.
@@ -89,7 +90,7 @@ def common_schema(files: Sequence[Sequence[SourceFile]], reading: Reading) -> pa
         columns: dict[str, tuple[pa.DataType, SourceFile]] = {}
         for piece in pieces:
             for column in file_schema(piece, reading):
-                _add_column(columns, column.name, column.type, piece)
+                _add_column(columns, column.name, column.type, piece, one_file=True)
         if not columns:
             if pieces and not pieces[0].piece_of:
                 raise PenstockError(
@@ -110,10 +111,11 @@ def _add_column(
     name: str,
     kind: pa.DataType,
     file: SourceFile,
+    one_file: bool = False,
 ) -> None:
     """Unify a column's type in `file` with what `columns` has for it."""
     known, first = columns.setdefault(name, (kind, file))
-    merged = _merge(known, kind, lists=file.piece_of == "tfrecord")
+    merged = _merge(known, kind, file.piece_of == "tfrecord", one_file)
     if merged is None:
         raise PenstockError(
             f"Column {name!r} is {known} in {first.label} and {kind} in {file.label}; write it in "
@@ -162,17 +164,19 @@ def _check_columns(
         )
 
 
-def _merge(one: pa.DataType, other: pa.DataType, lists: bool) -> pa.DataType | None:
+def _merge(one: pa.DataType, other: pa.DataType, lists: bool, one_file: bool) -> pa.DataType | None:
     if one == other or pa.types.is_null(other):
         return one
     if pa.types.is_null(one):
         return other
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        return _merge_structs(one, other, lists, one_file)
     if pa.types.is_list(one) and pa.types.is_list(other):
-        inner = _merge(one.value_type, other.value_type, lists)
+        inner = _merge(one.value_type, other.value_type, lists, one_file)
         return None if inner is None else pa.list_(inner)
     if lists and (pa.types.is_list(one) or pa.types.is_list(other)):
         plain = [kind.value_type if pa.types.is_list(kind) else kind for kind in (one, other)]
-        inner = _merge(plain[0], plain[1], lists)
+        inner = _merge(plain[0], plain[1], lists, one_file)
         return None if inner is None else pa.list_(inner)
     kinds = (one, other)
     if lists and all(pa.types.is_string(kind) or pa.types.is_binary(kind) for kind in kinds):
@@ -181,3 +185,22 @@ def _merge(one: pa.DataType, other: pa.DataType, lists: bool) -> pa.DataType | N
         floats = any(pa.types.is_floating(kind) for kind in kinds)
         return pa.float64() if floats else pa.int64()
     return None
+
+
+def _merge_structs(
+    one: pa.DataType, other: pa.DataType, lists: bool, one_file: bool
+) -> pa.DataType | None:
+    """Return a struct with the fields of both, in the first one's order."""
+    types = [
+        {kind.field(place).name: kind.field(place).type for place in range(kind.num_fields)}
+        for kind in (one, other)
+    ]
+    if not one_file and types[0].keys() != types[1].keys():
+        return None
+    merged = types[0] | {name: kind for name, kind in types[1].items() if name not in types[0]}
+    for name in types[0].keys() & types[1].keys():
+        inner = _merge(types[0][name], types[1][name], lists, one_file)
+        if inner is None:
+            return None
+        merged[name] = inner
+    return pa.struct(list(merged.items()))

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import PenstockError
+from .json_source import json_batches
 from .quarantine import Quarantine
-from .record_sources import avro_batches, json_batches, sql_batches, tfrecord_batches
+from .record_sources import avro_batches, sql_batches, tfrecord_batches
 from .remote import copy_remote, is_url
 from .sources import Reading, format_of
 from .spans import SourceFile
@@ -108,7 +109,8 @@ def _write(
                 except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
                     raise PenstockError(
                         f"{file.label} has columns that Examples do not hold ({error}); make them "
-                        "booleans, numbers, dates, timestamps, strings, or lists of these."
+                        "booleans, numbers, dates, timestamps, strings, or lists or structs of "
+                        "these, with at least one field."
                     ) from error
                 shown = file.label
                 yield replace(file, path=path, shown=shown, query="", piece_of=kind, first_row=row)

@@ -103,7 +103,7 @@ def statistics_table(
 
     `slice` is null for all rows of the split. `quantiles` are the edges of TFDV's quantile
     histogram, by default the deciles from the minimum to the maximum. A feature's name is its path,
-    the steps joined by dots.
+    the steps joined by dots. A field of a struct is missing where the struct is there without it.
 
     Args:
         datasets: Per split the statistics of all its rows, then those of its slices, named.
@@ -127,7 +127,7 @@ def _table_row(split: str, slice_: str | None, dataset: Any, feature: Any) -> di
         "feature": ".".join(feature.path.step) or feature.name,
         "type": type(feature).Type.Name(feature.type).lower(),
         "rows": int(dataset.num_examples),
-        "missing": int(dataset.num_examples) - int(common.num_non_missing),
+        "missing": int(common.num_missing),
         "values": int(common.tot_num_values),
         "min_values_per_row": int(common.min_num_values),
         "max_values_per_row": int(common.max_num_values),

@@ -44,7 +44,8 @@ def tf_dataset(
     """Return batches of a split as tensors, sliced from columns without touching single rows.
 
     Numbers and booleans become float32 with NaN for a missing value, strings become `tf.string`
-    with `""` for a missing value.
+    with `""` for a missing value. Of a struct column the fields are asked for by name, such as
+    `trip.distance`, and become elements of that name.
 
     With `shuffle_seed` every epoch has its own order, and the same seed gives the same orders
     everywhere. A split of up to `IN_MEMORY_CELLS` rows x columns is permuted as a whole. Of a
@@ -129,9 +130,12 @@ def _string_columns(
             or pa.types.is_boolean(kind)
             or pa.types.is_null(kind)
         ):
+            way = "leave it out or turn it into one before example_gen"
+            if pa.types.is_struct(kind) and kind.num_fields:
+                way = f"name its fields instead, such as {f'{field.name}.{kind.field(0).name}'!r}"
             raise PenstockError(
                 f"Column {field.name!r} has type {kind}, which does not become one number or "
-                "string per row; leave it out or turn it into one before example_gen."
+                f"string per row; {way}."
             )
     if label in strings:
         raise PenstockError(f"The label {label!r} is a string column; a label must be a number.")

@@ -106,9 +106,11 @@ def _view(
 
 
 def _missing(stat: Any, rows: int) -> float | None:
-    if not rows:
-        return None
-    return 1.0 if stat is None else 1 - stat.common_stats.num_non_missing / rows
+    if not rows or stat is None:
+        return 1.0 if rows else None
+    # Of a field of a struct, what is counted are the structs, not the rows.
+    there, missing = stat.common_stats.num_non_missing, stat.common_stats.num_missing
+    return missing / (there + missing) if there + missing else None
 
 
 def _has_values(stat: Any) -> bool:

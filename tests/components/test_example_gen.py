@@ -95,8 +95,15 @@ def test_the_manifest_tells_source_spans_and_versions(trips, tmp_path):
     manifest = read_manifest(tmp_path / "out")
     assert manifest.spans == (2, 3)
     assert metadata["spans"] == [2, 3]
+    for span in (2, 3):
+        spans = {"first_span": span, "last_span": span}
+        generate_examples(tmp_path / f"{span}", "span-{SPAN}/v{VERSION}.csv", tmp_path, **spans)
+    alone = {span: read_manifest(tmp_path / f"{span}") for span in (2, 3)}
     assert manifest.source == {
         "pattern": "span-{SPAN}/v{VERSION}.csv",
+        "span_rows": {
+            split: [[span, alone[span].rows(split)] for span in (2, 3)] for split in ("eval", "train")
+        },
         "files": [
             {
                 "path": f"span-0{span}/v1.csv",
@@ -344,11 +351,12 @@ def test_what_is_not_parquet_is_refused(tmp_path, trips):
         assert refusal(tmp_path, "*.parquet").startswith("x.parquet is not readable as Parquet (")
 
 
-def test_a_nested_type_is_refused_by_name(tmp_path):
-    pq.write_table(pa.table({"a": [{"b": 1}]}), tmp_path / "x.parquet")
+def test_a_type_that_examples_do_not_hold_is_refused_by_name(tmp_path):
+    kind = pa.struct([("b", pa.time32("s"))])
+    pq.write_table(pa.table({"a": pa.array([{"b": 1}], kind)}), tmp_path / "x.parquet")
     assert refusal(tmp_path, "*.parquet") == (
-        "Column 'a' of x.parquet has type struct<b: int64>, which Examples do not hold; make it a "
-        "boolean, number, date, timestamp, string, binary, or a list of these."
+        "Column 'a.b' of x.parquet has type time32[ms], which Examples do not hold; make it a "
+        "boolean, number, date, timestamp, string, binary, or a list or struct of these."
     )
 
 

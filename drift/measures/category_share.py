@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 
-from ..distribution import Categorical, Distribution
+import numpy as np
+
+from ..distribution import Array, Categorical, Distribution
 from .measure import CATEGORICAL, Measure
 
 
@@ -39,15 +41,27 @@ def missing_category_share(reference: Distribution, current: Distribution) -> fl
     return new_category_share(current, reference)
 
 
+def _needed(threshold: float, shares: Array) -> float:
+    """Return from how many values on the expected share of unseen categories is half the threshold.
+
+    A sample of n values misses a category of share s with the chance (1 - s)^n.
+    """
+    held = shares[shares > 0]
+    needed = 1.0
+    while float(held @ np.exp(needed * np.log1p(-np.minimum(held, 0.5)))) > threshold / 2:
+        needed *= 1.1
+    return needed
+
+
 NEW_CATEGORY_SHARE = Measure(
     name="new_category_share",
     title="share of new categories",
     kinds=(CATEGORICAL,),
     distance=new_category_share,
     threshold=0.05,
-    floor=0.05,
+    floor=0.01,
     most=1.0,
-    needed=lambda threshold, shares: 0.0,
+    needed=_needed,
     symmetric=False,
 )
 MISSING_CATEGORY_SHARE = Measure(
@@ -56,8 +70,8 @@ MISSING_CATEGORY_SHARE = Measure(
     kinds=(CATEGORICAL,),
     distance=missing_category_share,
     threshold=0.05,
-    floor=0.05,
+    floor=0.01,
     most=1.0,
-    needed=lambda threshold, shares: 0.0,
+    needed=_needed,
     symmetric=False,
 )

@@ -45,7 +45,7 @@ CRAMERS_V = Measure(
     kinds=BOTH,
     distance=cramers_v,
     threshold=0.1,
-    floor=0.1,
+    floor=0.05,
     most=1.0,
     # Without drift 2 n V^2 is close to chi-square.
     needed=lambda threshold, shares: chi_square_quantile(shares) / (2 * threshold**2),

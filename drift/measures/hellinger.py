@@ -39,7 +39,7 @@ HELLINGER = Measure(
     kinds=BOTH,
     distance=hellinger,
     threshold=0.1,
-    floor=0.1,
+    floor=0.05,
     most=1.0,
     # Without drift 4 n H^2 is close to chi-square.
     needed=lambda threshold, shares: chi_square_quantile(shares) / (4 * threshold**2),

@@ -70,7 +70,7 @@ DIVERGENCE = Measure(
     kinds=BOTH,
     distance=jensen_shannon_divergence,
     threshold=0.01,
-    floor=0.01,
+    floor=0.0025,
     most=1.0,
     needed=_needed,
 )
@@ -80,7 +80,7 @@ DISTANCE = Measure(
     kinds=BOTH,
     distance=jensen_shannon_distance,
     threshold=0.1,
-    floor=0.1,
+    floor=0.05,
     most=1.0,
     needed=lambda threshold, shares: _needed(threshold**2, shares),
 )

@@ -39,7 +39,7 @@ KOLMOGOROV_SMIRNOV = Measure(
     kinds=(NUMERIC,),
     distance=kolmogorov_smirnov,
     threshold=0.1,
-    floor=0.1,
+    floor=0.05,
     most=1.0,
     # Without drift sqrt(n / 2) D follows Kolmogorov's law, which is for values without ties: with
     # ties D is less.

@@ -27,7 +27,7 @@ MISSING_RATE_CHANGE = Measure(
     kinds=BOTH,
     distance=missing_rate_change,
     threshold=0.05,
-    floor=0.05,
+    floor=0.01,
     most=1.0,
     needed=lambda threshold, shares: share_quantile(shares) / threshold**2,
 )

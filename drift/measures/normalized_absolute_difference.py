@@ -36,7 +36,7 @@ NORMALIZED_ABSOLUTE_DIFFERENCE = Measure(
     kinds=(CATEGORICAL,),
     distance=normalized_absolute_difference,
     threshold=0.05,
-    floor=0.05,
+    floor=0.025,
     most=1.0,
     # For sides of the same size it is half of L-infinity.
     needed=lambda threshold, shares: share_quantile(shares) / (2 * threshold) ** 2,

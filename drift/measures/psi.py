@@ -42,7 +42,7 @@ PSI = Measure(
     kinds=BOTH,
     distance=psi,
     threshold=0.1,
-    floor=0.1,
+    floor=0.025,
     most=math.inf,
     # Without drift n PSI / 2 is close to chi-square.
     needed=lambda threshold, shares: 2 * chi_square_quantile(shares) / threshold,

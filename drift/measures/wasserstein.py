@@ -64,7 +64,7 @@ NORMALIZED_WASSERSTEIN = Measure(
     kinds=(NUMERIC,),
     distance=normalized_wasserstein,
     threshold=0.1,
-    floor=0.1,
+    floor=0.05,
     most=math.inf,
     # By simulation: heavy tails need this many (docs/drift.md).
     needed=lambda threshold, shares: 5000 * (0.1 / threshold) ** 2,

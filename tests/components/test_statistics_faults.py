@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from penstock.components.statistics_gen.batches import list_array
+from penstock.data.list_arrays import list_array
 from penstock.components.statistics_gen.executor import generate_statistics
 from penstock.data.examples import (
     Column,

@@ -23,9 +23,7 @@ class LightGBMModel(Estimator):
         """Take a `Booster`, or that of an `LGBMModel`; its best round is its own affair."""
         try:
             booster = model if isinstance(model, lightgbm.Booster) else model.booster_
-        except (
-            Exception
-        ) as error:  # scikit-learn's NotFittedError, or LightGBM's own
+        except Exception as error:  # scikit-learn's NotFittedError, or LightGBM's own
             raise not_fitted(model) from error
         return booster, int(booster.num_model_per_iteration())
 

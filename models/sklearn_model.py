@@ -12,9 +12,22 @@ from .estimators import Estimator, Matrix, check_classes, not_fitted
 
 FILE = "estimator.skops"
 
-# What skops does not trust by itself and scikit-learn's estimators hold: compiled losses, links and
-# trees. Each was looked at: none runs anything when it is made.
-TRUSTED: tuple[str, ...] = ()
+# What scikit-learn's estimators hold and skops does not trust by itself. None runs anything when it
+# is made; a damaged tree could at worst read what is not its own.
+TRUSTED = (
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance32",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+)
 
 
 class SklearnModel(Estimator):

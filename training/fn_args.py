@@ -48,6 +48,8 @@ class FnArgs:
         strategy: Models are built and compiled in its `scope()`, which `keras_run_fn` does.
         num_shards: Among how many workers the training rows are divided.
         index: Which of the workers this is, from 0.
+        callbacks: Keras callbacks that the step itself brings; `keras_run_fn` passes them on, and
+            so does a `run_fn` that calls `fit` itself.
         reporter: Where `report` hands the metrics on to.
     """
 
@@ -69,6 +71,7 @@ class FnArgs:
     strategy: tf.distribute.Strategy = field(default_factory=tf.distribute.get_strategy)
     num_shards: int = 1
     index: int = 0
+    callbacks: tuple[Any, ...] = ()
     reporter: Reporter = field(default_factory=Curves)
 
     def report(self, step: int, metrics: Mapping[str, float]) -> None:

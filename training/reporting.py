@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import PenstockError
 
@@ -50,7 +50,7 @@ class Curves:
         """Keep the curves, and write them as TensorBoard scalars to a folder unless it is None."""
         self.points: dict[str, list[tuple[int, float]]] = {}
         self._folder = tensorboard
-        self._writer = None
+        self._writer: Any = None
 
     def __call__(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take the metrics after `step` steps; see `Reporter`."""

@@ -69,11 +69,14 @@ def train_model(author: ModuleType, args: FnArgs) -> Trained:
     if isinstance(result, keras.Model):
         check_inputs(result, args.transform)
         optimizer = getattr(result, "optimizer", None)
-        steps = int(optimizer.iterations) if optimizer is not None else None
+        steps = (
+            int(keras.ops.convert_to_numpy(optimizer.iterations)) if optimizer is not None else None
+        )
         return Trained(result, curves.last() | _keras_metrics(result, args), steps, curves)
     estimator = as_estimator(result, args.transform)
     if estimator is not None:
-        metrics = curves.last() | _estimator_metrics(estimator, args)
+        reported = {n: v for n, v in curves.last().items() if not n.startswith("eval_")}
+        metrics = reported | _estimator_metrics(estimator, args)
         return Trained(estimator, metrics, None, curves)
     raise PenstockError(
         f"run_fn in {source} returned a {type(result).__name__}; it must return a Keras model or a "

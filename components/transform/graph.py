@@ -10,10 +10,9 @@ from typing import Any
 
 import keras
 
-from ...models.transform_graph import DESCRIPTION, FORMAT, PREPROCESSING
+from ...models.transform_graph import DESCRIPTION, FORMAT, PREPROCESSING, Kind
 from .features import Feature
 from .fit import State
-from .inputs import Kind
 from .preprocessing import index_size, save_preprocessing
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from ...models.transform_graph import Kind
 from .features import Bucketized, Categorical, Crossed, Feature, Hashed, Numeric
 from .fit import State
-from .inputs import Kind
 
 # A cross of more than two columns hashes pairs one after the other; only the last is folded into
 # the bins that were asked for.

@@ -21,7 +21,7 @@ from penstock.components.evaluator.component import evaluator
 from penstock.components.pusher.component import pusher
 from penstock.data.digest import digest_path
 from penstock.data.examples import read_manifest, read_table
-from penstock.pipelines.flights.model import FEATURES
+from penstock.pipelines.flights.features import FEATURES
 from penstock.pipelines.flights.pipeline import EVAL_CONFIG
 from penstock.pipelines.flights.predict import newest_version
 

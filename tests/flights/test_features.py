@@ -1,6 +1,6 @@
 """What the flights model may know: nothing that is known only after departure."""
 
-from penstock.pipelines.flights.model import EXCLUDED, FEATURES, LABEL
+from penstock.pipelines.flights.features import EXCLUDED, FEATURES, LABEL
 from penstock.pipelines.flights.spans import label_flights, read_flights
 
 # A flight's times and delays exist once it has left or landed; the schedule exists before.

@@ -16,6 +16,7 @@ from ..errors import PenstockError
 from .distribution import Array, Categorical, Distribution, Numeric
 
 BINS = 10
+ROUNDING = 1e-12
 OTHER = "(other values)"
 
 
@@ -87,13 +88,21 @@ def _of_numbers(reference: Numeric, current: Numeric) -> Cells:
 
 
 def pooled_quantiles(reference: Numeric, current: Numeric, bins: int) -> Array:
-    """Return the distinct inner quantiles of both sides together, each weighing the same."""
+    """Return the distinct inner quantiles of both sides together, each weighing the same.
+
+    The quantile of a share is the least number up to which at least this share of the values lies.
+    """
     points = np.unique(np.concatenate((reference.points, current.points)))
     below = (reference.share_below(points) + current.share_below(points)) / 2
     up_to = (reference.share_up_to(points) + current.share_up_to(points)) / 2
-    shares = np.column_stack((below, up_to)).ravel()
+    shares, points = np.column_stack((below, up_to)).ravel(), np.repeat(points, 2)
     wanted = np.arange(1, bins) / bins
-    return np.unique(np.interp(wanted, shares, np.repeat(points, 2)))
+    # A share that is reached but for rounding is reached.
+    after = np.minimum(np.searchsorted(shares, wanted - ROUNDING), len(points) - 1)
+    before = np.maximum(after - 1, 0)
+    rise = shares[after] - shares[before]
+    part = np.clip((wanted - shares[before]) / np.where(rise > 0, rise, 1.0), 0.0, 1.0)
+    return np.unique(points[before] + part * (points[after] - points[before]))
 
 
 def _text(number: float) -> str:

@@ -27,6 +27,9 @@ SERIALIZED = "serving_examples"
 _NO_INTEGER = int(np.iinfo(np.int64).min)
 
 
+_TOLERANCE = {"float32": 1e-5, "float16": 2**-9, "bfloat16": 2**-6}
+
+
 def export_model(model: keras.Model, transform: TransformGraph, folder: Path) -> None:
     """Write `model` behind its preprocessing as a SavedModel with both signatures.
 
@@ -216,12 +219,14 @@ def check_answers(expected: np.ndarray[Any, Any], args: FnArgs) -> None:
         args: What `run_fn` was given.
 
     Raises:
-        PenstockError: An answer differs by more than 1e-5, relatively or absolutely.
+        PenstockError: An answer differs, relatively or absolutely, by more than 1e-5, or than twice
+            the last place of the type that the model computes in.
     """
+    tolerance = _TOLERANCE[keras.config.dtype_policy().compute_dtype]
     model = load_model(args.serving_dir)
     rows = _eval_rows(args, list(model.signature.inputs), len(expected))
     found = model.predict(rows).reshape(expected.shape)
-    if not np.allclose(found, expected, rtol=1e-5, atol=1e-5, equal_nan=True):
+    if not np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
         worst = float(np.max(np.abs(found - expected)))
         raise PenstockError(
             f"The exported model does not answer as the trained one does: predictions differ by up "

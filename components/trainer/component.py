@@ -2,7 +2,7 @@ from typing import Any, Dict, Optional
 
 from kfp import dsl
 
-from ..artifacts import Examples, Model, Schema, TransformGraph
+from ..artifacts import Examples, Model, Schema, Statistics, TransformGraph
 from ..image import image
 
 
@@ -15,12 +15,17 @@ def trainer(
     metrics: dsl.Output[dsl.Metrics],
     module: str,
     label: str,
+    statistics: dsl.Input[Statistics] = None,
+    base_model: dsl.Input[Model] = None,
     train_steps: int = 1000,
+    epochs: Optional[int] = None,
+    eval_steps: Optional[int] = None,
     batch_size: int = 512,
     train_split: str = "train",
     eval_split: str = "eval",
     seed: int = 0,
     hyperparameters: Optional[Dict[str, Any]] = None,
+    custom_config: Optional[Dict[str, Any]] = None,
 ):
     """Train the author's model and export it with its preprocessing inside.
 
@@ -31,12 +36,19 @@ def trainer(
         module: Import path (installed where the step runs), or path of a `.py` file, of the module
             that defines `run_fn`.
         label: The label's column, a number or boolean without missing values.
+        statistics: Of the examples, for a `run_fn` that reads them.
+        base_model: The model to start from, such as the champion; without it, training starts from
+            the seed.
         train_steps: How many batches to train on.
+        epochs: In place of `train_steps`, how often to go over the training split.
+        eval_steps: How many batches of the evaluation split to watch progress on; all when left
+            out. The final metrics are always those of the whole split.
         batch_size: Rows per training batch.
         train_split: The split to learn from.
         eval_split: The split to report metrics on.
         seed: Seeds Python, NumPy, Keras and the order of the rows.
-        hyperparameters: The author's own settings, handed to `run_fn`.
+        hyperparameters: The author's own settings that a tuner may choose, handed to `run_fn`.
+        custom_config: The author's own settings besides, handed to `run_fn`.
 
     Returns:
         model: The trained model: `serving/` (SavedModel), `model.keras` and `model.json`.
@@ -57,6 +69,11 @@ def trainer(
         eval_split,
         seed,
         hyperparameters,
+        statistics=statistics.path if statistics else None,
+        base_model=base_model.path if base_model else None,
+        epochs=epochs,
+        eval_steps=eval_steps,
+        custom_config=custom_config,
     )
     for name, value in trained["metrics"].items():
         metrics.log_metric(name, value)

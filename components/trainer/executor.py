@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,12 +24,47 @@ from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ...training.author import author_attribute, load_author_module, module_source
-from .provenance import git_commit, hardware, library_versions
-
-if TYPE_CHECKING:
-    from ...training.fn_args import FnArgs
+from ...training.author_code import module_name
+from ...training.cluster import Limits, run_cluster
+from ...training.preemption import Preemption
+from ...training.strategies import DEFAULT, MULTI_WORKER, Place, check_strategy
+from .provenance import code_digest, git_commit, training_digest
+from .worker import RESULT, Work, do_work
 
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Scale:
+    """On what a model is trained, and what happens when some of it fails.
+
+    Attributes:
+        strategy: `default`, `mirrored`, `multi_worker` or `parameter_server`.
+        num_workers: Processes that share the work of each step.
+        precision: `float32`, `mixed_float16` or `mixed_bfloat16`.
+        jit: Whether models are compiled with XLA; None leaves it to `compile`.
+        deterministic: Whether operations must give the same bits each time, at some cost.
+        checkpoint_dir: Where checkpoints outlive the step; with several workers they are kept
+            while it runs even when this is empty.
+        checkpoint_steps: Steps between checkpoints, 1 or more.
+        max_restarts: How often lost workers are started again, 0 or more.
+        heartbeat_seconds: A worker without a sign of life for so long is hung.
+    """
+
+    strategy: str = DEFAULT
+    num_workers: int = 1
+    precision: str = "float32"
+    jit: bool | None = None
+    deterministic: bool = False
+    checkpoint_dir: str = ""
+    checkpoint_steps: int = 500
+    max_restarts: int = 3
+    heartbeat_seconds: float = 300.0
+
+    @property
+    def own_processes(self) -> bool:
+        """Whether to train apart from this process: TensorFlow cannot take back determinism."""
+        return self.strategy == MULTI_WORKER or self.deterministic
 
 
 def train(
@@ -42,6 +80,12 @@ def train(
     eval_split: str = "eval",
     seed: int = 0,
     hyperparameters: Mapping[str, Any] | None = None,
+    custom_config: Mapping[str, Any] | None = None,
+    eval_steps: int | None = None,
+    statistics: str | os.PathLike[str] | None = None,
+    base_model: str | os.PathLike[str] | None = None,
+    epochs: int | None = None,
+    scale: Scale = Scale(),
 ) -> dict[str, Any]:
     """Call the author's `run_fn` and write a Model.
 
@@ -53,105 +97,179 @@ def train(
         module: Import path or `.py` file of the module that defines `run_fn`.
         label: The label's column, a number or boolean without missing values.
         train_steps: How many batches to train on.
-        batch_size: Rows per training batch.
+        batch_size: Rows per training batch, of all workers together.
         train_split: The split to learn from.
         eval_split: The split to report metrics on.
         seed: Seeds Python, NumPy, Keras and the order of the rows; 0 to 2^32 - 1.
         hyperparameters: Handed to `run_fn`; a whole number stays one (64.0 becomes 64).
+        custom_config: Handed to `run_fn` likewise.
+        eval_steps: How many batches to watch progress on; None for the whole split.
+        statistics: Folder of the Statistics of the examples, for `run_fn`.
+        base_model: Folder of the Model to start from.
+        epochs: In place of `train_steps`, how often to go over the training split.
+        scale: On what to train.
 
     Returns:
         Metadata: `summary`, `framework`, `module`, `module_digest`, `label`, `seed`, `steps` and
         `metrics` (`train_<name>` and `eval_<name>`).
 
     Raises:
+        Preempted: The process was told to stop; what was trained lies in `scale.checkpoint_dir`.
         PenstockError: The settings, the label or the module are not as they should be, training
             gave no finite loss, or the export does not fit; the sentence says what to do.
     """
     started = time.time()
     manifest = read_manifest(examples)
     _check_settings(manifest, train_steps, batch_size, seed, (train_split, eval_split))
+    _check_scale(scale, batch_size)
+    if epochs is not None:
+        train_steps = _steps_of(epochs, manifest.rows(train_split), batch_size)
     for split in (train_split, eval_split):
         _check_label(examples, manifest, split, label)
-    contract = load_schema(schema)
+    load_schema(schema)
     author = load_author_module(module)
     author_attribute(author, "run_fn", "a function run_fn(fn_args)")
-
-    # TensorFlow takes seconds to import; bad input should not wait for it.
-    from ...models.transform_graph import read_transform_graph
-    from ...training.fn_args import FnArgs
-    from ...training.trained import export_trained, train_model
-
-    graph = read_transform_graph(transform_graph)
-    if label in graph.columns:
-        raise PenstockError(
-            f"The label {label!r} is read by a feature of the transform graph, which would tell "
-            "the model the answer; take it out of FEATURES."
-        )
     with new_folder(model) as folder:
-        args = FnArgs(
-            transform=graph,
-            schema=contract,
+        work = Work(
+            examples=str(examples),
+            transform_graph=str(transform_graph),
+            schema=str(schema),
+            statistics=str(statistics or ""),
+            base_model=str(base_model or ""),
+            model_dir=str(folder),
+            folder=str(folder / ".work"),
+            checkpoints="",
+            module=module,
             label=label,
-            train_steps=train_steps,
-            batch_size=batch_size,
-            seed=seed,
-            examples=Path(examples),
             train_split=train_split,
             eval_split=eval_split,
-            model_dir=folder,
+            train_steps=train_steps,
+            eval_steps=eval_steps,
+            batch_size=batch_size,
+            seed=seed,
+            strategy=scale.strategy,
+            precision=scale.precision,
+            jit=scale.jit,
+            deterministic=scale.deterministic,
+            checkpoint_steps=scale.checkpoint_steps,
             hyperparameters=_whole_numbers(hyperparameters or {}),
+            custom_config=_whole_numbers(custom_config or {}),
         )
-        trained = train_model(author, args)
-        metrics, steps = dict(trained.metrics), trained.steps
-        kind = export_trained(trained, args, author)
-        trained.curves.write(folder, metrics)
-        if not any(args.run_dir.iterdir()):
-            args.run_dir.rmdir()
-        provenance = {
-            "format": FORMAT,
-            "kind": kind,
-            "module": module,
-            **_provenance(args, manifest, author),
-            "steps": steps,
-            "metrics": metrics,
-            "transform_graph_digest": digest_path(transform_graph),
-            "started": _utc(started),
-            "finished": _utc(time.time()),
-        }
+        result = _trained(work, scale, author)
+        # What a model that starts from this one must number its categories by.
+        shutil.copytree(transform_graph, folder / "transform")
+        provenance = _provenance(work, scale, result, manifest, author)
+        provenance |= {"started": _utc(started), "finished": _utc(time.time())}
         text = json.dumps(provenance, indent=2, ensure_ascii=False, default=str) + "\n"
         (folder / "model.json").write_text(text, encoding="utf-8")
+    metrics, kind = result["metrics"], result["kind"]
     return {
-        "summary": _summary(steps or train_steps, batch_size, metrics),
+        "summary": _summary(kind, result["steps"], batch_size, metrics),
         "framework": "tensorflow" if kind in ("saved_model", "keras") else kind,
         "label": label,
-        "module": module,
+        "module": module_name(module),
         "module_digest": provenance["module_digest"],
         "seed": seed,
-        "steps": steps,
+        "steps": result["steps"],
         "metrics": metrics,
     }
 
 
-def _provenance(args: FnArgs, manifest: Manifest, author: ModuleType) -> dict[str, Any]:
+def _trained(work: Work, scale: Scale, author: ModuleType) -> dict[str, Any]:
+    """Do the work here or in processes of its own, and leave nothing of it but the model."""
+    preemption = Preemption()
+    folder = Path(work.folder)
+    folder.mkdir()
+    checkpoints = _checkpoints(work, scale, author)
+    work = replace(work, checkpoints=str(checkpoints or ""))
+    with preemption.listened_to():
+        if scale.own_processes:
+            result = _in_processes(work, scale, preemption)
+        else:
+            result = do_work(work, preemption, Place()) | {"restarts": 0}
+    shutil.rmtree(folder)
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    run = Path(work.model_dir) / "run"
+    if run.exists() and not any(run.iterdir()):
+        run.rmdir()
+    return result
+
+
+def _in_processes(work: Work, scale: Scale, preemption: Preemption) -> dict[str, Any]:
+    folder = Path(work.folder)
+    work.write(folder / "work.json")
+    limits = Limits(scale.max_restarts, scale.heartbeat_seconds)
+    worker = "penstock.components.trainer.worker"
+    command = [sys.executable, "-m", worker, str(folder / "work.json")]
+    restarts = run_cluster(command, scale.num_workers, folder, limits, preemption)
+    logs = Path(work.model_dir) / "run" / "logs"
+    logs.mkdir(parents=True)
+    for log in sorted(folder.glob("worker-*.log")):
+        log.rename(logs / log.name)
+    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return result | {"restarts": restarts}
+
+
+def _checkpoints(work: Work, scale: Scale, author: ModuleType) -> Path | None:
+    """Return where this very training keeps its checkpoints; None when it keeps none."""
+    if scale.checkpoint_dir:
+        digest = training_digest(work, scale.num_workers, module_source(author))
+        return Path(scale.checkpoint_dir) / digest[:16]
+    return Path(work.folder) / "checkpoints" if scale.own_processes else None
+
+
+def _provenance(
+    work: Work, scale: Scale, result: Mapping[str, Any], manifest: Manifest, author: ModuleType
+) -> dict[str, Any]:
     file = module_source(author)
     return {
+        "format": FORMAT,
+        "kind": result["kind"],
+        "module": module_name(work.module),
         "module_digest": digest_path(file),
+        "code_digest": code_digest(file),
         "git": git_commit(file),
-        "label": args.label,
-        "train_steps": args.train_steps,
-        "batch_size": args.batch_size,
-        "seed": args.seed,
-        "hyperparameters": dict(args.hyperparameters),
+        "label": work.label,
+        "train_steps": work.train_steps,
+        "batch_size": work.batch_size,
+        "seed": work.seed,
+        "hyperparameters": dict(work.hyperparameters),
+        "custom_config": dict(work.custom_config),
+        "base_model_digest": digest_path(work.base_model) if work.base_model else None,
+        "strategy": {
+            "name": work.strategy,
+            "workers": scale.num_workers,
+            "precision": work.precision,
+            "jit": work.jit,
+            "deterministic": work.deterministic,
+            "restarts": result["restarts"],
+        },
         "examples": {
             "spans": list(manifest.spans),
             "content_digest": manifest.content_digest,
             "schema_digest": manifest.schema_digest,
-            "train": {"split": args.train_split, "rows": args.train_rows},
-            "eval": {"split": args.eval_split, "rows": args.eval_rows},
+            "train": {"split": work.train_split, "rows": manifest.rows(work.train_split)},
+            "eval": {"split": work.eval_split, "rows": manifest.rows(work.eval_split)},
         },
-        "libraries": library_versions(),
-        "hardware": hardware(),
+        "image": os.environ.get("PENSTOCK_IMAGE", None),
+        "libraries": result["libraries"],
+        "hardware": result["hardware"],
+        "steps": result["steps"],
+        "metrics": result["metrics"],
+        "transform_graph_digest": digest_path(work.transform_graph),
     }
+
+
+def _check_scale(scale: Scale, batch_size: int) -> None:
+    check_strategy(scale.strategy, scale.num_workers, batch_size, scale.precision, scale.jit)
+    for name, value, least in (
+        ("checkpoint_steps", scale.checkpoint_steps, 1),
+        ("max_restarts", scale.max_restarts, 0),
+        ("heartbeat_seconds", scale.heartbeat_seconds, 1),
+    ):
+        if value < least:
+            raise PenstockError(f"{name} is {value}; it must be {least} or more.")
 
 
 def _check_settings(
@@ -171,6 +289,12 @@ def _check_settings(
                 f"Split {split!r} of the examples has no rows; look at example_gen's pattern and "
                 "weights."
             )
+
+
+def _steps_of(epochs: int, rows: int, batch_size: int) -> int:
+    if epochs < 1:
+        raise PenstockError(f"epochs is {epochs}; it must be 1 or more.")
+    return math.ceil(epochs * rows / batch_size)
 
 
 def _check_label(
@@ -212,10 +336,11 @@ def _whole_numbers(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _summary(steps: int, batch_size: int, metrics: Mapping[str, float]) -> str:
+def _summary(kind: str, steps: int | None, batch_size: int, metrics: Mapping[str, float]) -> str:
     parts = [f"{name.replace('_', ' ', 1)} {value:.4g}" for name, value in metrics.items()]
     shown = [part for part in parts if part.startswith("eval")] or parts
-    return ", ".join([f"{steps:,} steps of {batch_size} rows", *shown])
+    trained = f"exported as {kind}" if steps is None else f"{steps:,} steps of {batch_size} rows"
+    return ", ".join([trained, *shown])
 
 
 def _utc(seconds: float) -> str:

@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import shutil
 import subprocess
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ...data.digest import digest_bytes, digest_path
+
+if TYPE_CHECKING:
+    from .worker import Work
 
 LIBRARIES = ("penstock", "tensorflow", "keras", "numpy", "pyarrow")
+OF_KIND = {
+    "sklearn": ("scikit-learn", "skops"),
+    "xgboost": ("xgboost",),
+    "lightgbm": ("lightgbm",),
+}
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that shape a model."""
+def code_digest(file: str | os.PathLike[str]) -> str:
+    """Return the digest of the module and the Python files beside it, if it is in a package.
+
+    Args:
+        file: The module's file. One that is not in a package stands for itself.
+    """
+    path = Path(file)
+    if not (path.parent / "__init__.py").is_file():
+        return digest_path(path)
+    beside = sorted(path.parent.glob("*.py"))
+    return digest_bytes("".join(f"{f.name} {digest_path(f)}\n" for f in beside).encode())
+
+
+def library_versions(kind: str = "saved_model") -> dict[str, str]:
+    """Return the versions of Python and of the libraries that shape a model of this kind."""
     versions = {"python": platform.python_version()}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *OF_KIND.get(kind, ())):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def training_digest(work: Work, workers: int, module: str) -> str:
+    """Return a digest, in hex, of all that a training's course follows from.
+
+    Checkpoints of one training are of no use to another, even one that differs in its seed alone.
+    """
+    content = asdict(work)
+    for name in ("model_dir", "folder", "checkpoints"):
+        del content[name]
+    for name in ("examples", "transform_graph", "statistics", "base_model", "schema"):
+        content[name] = digest_path(content[name]) if content[name] else ""
+    content |= {"workers": workers, "module": digest_path(module)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def hardware() -> dict[str, Any]:

@@ -67,7 +67,8 @@ class Conversion:
     """What was written: shards and sums of hashes by split, rows by source, accounts of all rows.
 
     `accounts` has the rows `in` the sources, and of these the rows `out`, `quarantined` and
-    `filtered`.
+    `filtered`. `span_rows` has, by split, stretches of rows of one span in the order on disk; empty
+    where that order is not the sources'.
     """
 
     shards: dict[str, tuple[Shard, ...]]
@@ -75,6 +76,7 @@ class Conversion:
     rows_of: dict[Prepared, int]
     accounts: dict[str, int]
     first_rejects: list[Reject]
+    span_rows: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
 
 def convert(
@@ -99,15 +101,20 @@ def convert(
     writers = plan.writers(folder)
     counted = Counted(sums=dict.fromkeys(plan.division.splits, ContentSum()))
     rows_of = {}
+    span_rows: dict[str, list[tuple[int, int]]] = {split: [] for split in writers}
     for source in sources:
-        before = counted.good + quarantine.rows
+        before, by_split = counted.good + quarantine.rows, dict(counted.sums)
         for piece in source.pieces:
             convert_piece(piece, None, plan, writers, counted, quarantine, leakage)
         rows_of[source] = counted.good + quarantine.rows - before + source.rejected
+        for split, total in counted.sums.items():
+            rows = total.rows - by_split[split].rows
+            if source.file.span is not None and rows:
+                span_rows[split].append((source.file.span, rows))
     quarantine.close()
     shards = {split: writer.close() for split, writer in writers.items()}
     accounts = account(rows_of, shards, quarantine.rows, counted.filtered)
-    return Conversion(shards, counted.sums, rows_of, accounts, quarantine.first)
+    return Conversion(shards, counted.sums, rows_of, accounts, quarantine.first, span_rows)
 
 
 def convert_piece(

@@ -153,7 +153,7 @@ def generate_examples(
                 split: shuffle_split(folder, split, parts, plan.kept, layout)
                 for split, parts in done.shards.items()
             }
-            done = replace(done, shards=shuffled)
+            done = replace(done, shards=shuffled, span_rows={})
         manifest = _manifest(
             plan, done, _source(_origin(pattern, patterns, query), done, plan), found
         )
@@ -249,6 +249,11 @@ def _source(origin: dict[str, Any], done: Conversion, plan: Plan) -> dict[str, A
     if division.cuts is not None:
         cuts = [str(cut.as_py()) for cut in division.cuts]
         source["cuts"] = dict(zip(division.order[1:], cuts, strict=True))
+    if any(done.span_rows.values()):
+        source["span_rows"] = {
+            split: [[span, rows] for span, rows in stretches]
+            for split, stretches in sorted(done.span_rows.items())
+        }
     source["files"] = [
         {
             "path": prepared.file.name,

@@ -2,6 +2,10 @@
 
 from kfp import dsl
 
+from ..training.author_code import author_file, author_wheel
+
+__all__ = ["author_file", "author_wheel"]
+
 # Inside a running step kfp.dsl loads its runtime half alone, and no component is declared.
 if hasattr(dsl, "component"):
     from .evaluator.component import evaluator
@@ -13,7 +17,7 @@ if hasattr(dsl, "component"):
     from .trainer.component import trainer
     from .transform.component import transform
 
-    __all__ = [
+    __all__ += [
         "evaluator",
         "example_gen",
         "example_validator",

@@ -17,6 +17,8 @@ from pathlib import Path
 from ..data.digest import digest_bytes, digest_path
 
 OURS = "penstock"
+# What `penstock.components.author_file` makes of a module's file.
+EMBEDDED = "# penstock: the module "
 AUTHORING = ("component", "container_component", "pipeline")
 NO_DATA = (".py", ".pyc", ".md", ".so")
 MODULE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(:\w+)?")
@@ -75,8 +77,11 @@ def named_code(value: str) -> dict[str, str]:
     """Return `code_parts` of a module that a parameter names, or nothing.
 
     Args:
-        value: Perhaps `package.module`, `package.module:attribute` or `path/to/module.py`.
+        value: Perhaps `package.module`, `package.module:attribute` or `path/to/module.py`, or the
+            text of a module.
     """
+    if value.startswith(EMBEDDED):
+        return code_parts(value)
     if value.endswith(".py") and Path(value).is_file():
         content = Path(value).read_text(errors="replace")
         return {f"code {value}": digest_bytes(content.encode()), **code_parts(content)}

@@ -1,4 +1,4 @@
-"""The author's module: features and training code, by import path or by file."""
+"""The author's module: features and training code, by import path, file, text or wheel."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from ..data.digest import digest_path
 from ..errors import PenstockError
+from .author_code import import_path, unpacked_file
 
 
 def load_author_module(module: str) -> ModuleType:
@@ -22,8 +23,8 @@ def load_author_module(module: str) -> ModuleType:
     installed, not files beside it.
 
     Args:
-        module: An import path such as `penstock.pipelines.flights.model`, or the path of a `.py`
-            file.
+        module: An import path such as `penstock.pipelines.flights.model`, the path of a `.py`
+            file, or what `author_file` or `author_wheel` gave.
 
     Returns:
         The imported module.
@@ -36,8 +37,10 @@ def load_author_module(module: str) -> ModuleType:
             "The parameter module is empty; give the import path or the .py file of the module "
             "that defines FEATURES and run_fn."
         )
-    if module.endswith(".py"):
-        return _load_file(Path(module))
+    embedded = unpacked_file(module)
+    if embedded is not None or module.endswith(".py"):
+        return _load_file(embedded or Path(module))
+    module = import_path(module) or module
     try:
         return importlib.import_module(module)
     except PenstockError:
@@ -89,7 +92,8 @@ def where_raised(error: BaseException, module: ModuleType | str) -> str:
 def _load_file(file: Path) -> ModuleType:
     if not file.is_file():
         raise PenstockError(
-            f"There is no file {file}; the parameter module takes a .py file or an import path."
+            f"There is no file {file} where the step runs; give the parameter module an import "
+            "path that is installed there, or penstock.components.author_file(...) of the file."
         )
     source = str(file.resolve())
     name = f"penstock_author_{file.stem}_{digest_path(file).split(':')[1][:12]}"

@@ -15,6 +15,7 @@ from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ...training.author import author_attribute, load_author_module, module_source
+from ...training.author_code import module_name
 from .features import check_features
 from .fit import fit_feature
 from .inputs import check_categories, check_columns, split_statistics
@@ -69,7 +70,7 @@ def fit_transform(
         for name, feature in features.items()
     }
     origin = {
-        "module": module,
+        "module": module_name(module),
         "module_digest": digest_path(module_source(author)),
         "train_split": train_split,
         "examples_digest": manifest.content_digest,
@@ -86,7 +87,7 @@ def fit_transform(
     fitted = ", ".join(f"{count} from {source}" for source, count in sources.items())
     return {
         "summary": f"{len(features)} features, {width} wide, fitted {fitted}",
-        "module": module,
+        "module": origin["module"],
         "module_digest": origin["module_digest"],
         "train_rows": rows,
         "features": len(features),

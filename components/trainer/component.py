@@ -26,6 +26,15 @@ def trainer(
     seed: int = 0,
     hyperparameters: Optional[Dict[str, Any]] = None,
     custom_config: Optional[Dict[str, Any]] = None,
+    strategy: str = "default",
+    num_workers: int = 1,
+    precision: str = "float32",
+    jit: Optional[bool] = None,
+    deterministic: bool = False,
+    checkpoint_dir: str = "",
+    checkpoint_steps: int = 500,
+    max_restarts: int = 3,
+    heartbeat_seconds: float = 300.0,
 ):
     """Train the author's model and export it with its preprocessing inside.
 
@@ -49,12 +58,23 @@ def trainer(
         seed: Seeds Python, NumPy, Keras and the order of the rows.
         hyperparameters: The author's own settings that a tuner may choose, handed to `run_fn`.
         custom_config: The author's own settings besides, handed to `run_fn`.
+        strategy: `default` (one device), `mirrored` (all GPUs of the machine) or `multi_worker`
+            (processes that share each step).
+        num_workers: How many processes, with `multi_worker`.
+        precision: `float32`, `mixed_float16` or `mixed_bfloat16`.
+        jit: Whether models are compiled with XLA; left to Keras when left out.
+        deterministic: Whether every operation must give the same bits each time, at some cost.
+        checkpoint_dir: A folder that outlives the step: a step that is run again goes on from the
+            last checkpoint there.
+        checkpoint_steps: Training steps between checkpoints.
+        max_restarts: How often workers are started again after one was lost.
+        heartbeat_seconds: A worker without a sign of life for so long counts as lost.
 
     Returns:
         model: The trained model: `serving/` (SavedModel), `model.keras` and `model.json`.
         metrics: The last training metrics, and those on the evaluation split.
     """
-    from penstock.components.trainer.executor import train
+    from penstock.components.trainer.executor import Scale, train
 
     trained = train(
         examples.path,
@@ -74,6 +94,17 @@ def trainer(
         epochs=epochs,
         eval_steps=eval_steps,
         custom_config=custom_config,
+        scale=Scale(
+            strategy,
+            num_workers,
+            precision,
+            jit,
+            deterministic,
+            checkpoint_dir,
+            checkpoint_steps,
+            max_restarts,
+            heartbeat_seconds,
+        ),
     )
     for name, value in trained["metrics"].items():
         metrics.log_metric(name, value)

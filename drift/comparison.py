@@ -61,6 +61,7 @@ def compare(
             findings.append(_of_two_kinds(feature, one, other))
             chosen = [rule for rule in chosen if rule.measure == MISSING_RATE_CHANGE.name]
         known = [window[feature] for window in windows if feature in window]
+        known = [window for window in known if window.kind == kinds[feature]]
         findings += [measured(feature, one, other, rule, known) for rule in chosen]
     return ranked(_second_key(findings, rules_of_features(rules, kinds)))
 
@@ -167,14 +168,13 @@ def _second_key(findings: list[Finding], rules: Mapping[str, Sequence[Rule]]) ->
 def _only_on_one_side(
     feature: str, one: Distribution | None, other: Distribution | None
 ) -> Finding:
-    place, lacking = ("the reference", "current") if other is None else ("current", "the reference")
+    sides = ("the reference", "the current data")
+    place, lacking = sides if other is None else sides[::-1]
     return Finding(
         feature,
         PRESENCE,
         DRIFT,
-        f"{feature} is in {place} and not in {lacking}."
-        if other is None
-        else f"{feature} is in the current data and not in the reference.",
+        f"{feature} is in {place} and not in {lacking}.",
         reference_n=one.n if one else 0.0,
         current_n=other.n if other else 0.0,
     )

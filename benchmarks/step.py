@@ -37,7 +37,11 @@ def arguments(step: str, work: Path) -> dict[str, Any]:
             "statistics": statistics,
             "report": at("statistics.html", artifacts.dsl.HTML),
         },
-        "schema_gen": {"schema": schema, "schema_text": schema_text("flights")},
+        "schema_gen": {
+            "schema": schema,
+            "proposal": at("proposal.md", artifacts.dsl.Markdown),
+            "schema_text": schema_text("flights"),
+        },
         "example_validator": {
             "statistics": statistics,
             "schema": schema,

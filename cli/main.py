@@ -13,6 +13,7 @@ from .lineage import lineage
 from .options import EXIT_CODES
 from .run import run
 from .runs import runs
+from .schema import schema
 
 
 def main() -> None:
@@ -45,5 +46,5 @@ def cli() -> None:
     """Run and compile Kubeflow pipelines built from Penstock's components."""
 
 
-for command in (run, compile_pipeline, runs, lineage, gc):
+for command in (run, compile_pipeline, runs, lineage, gc, schema):
     cli.add_command(command)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 SCHEMA = "schema.pbtxt"
+# The same for others: a JSON Schema of a row, and a Parquet file without rows.
+JSON = "schema.json"
+ARROW = "schema.parquet"
 
 
 def parse_schema(text: str, where: str) -> schema_pb2.Schema:

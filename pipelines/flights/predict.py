@@ -1,11 +1,7 @@
 """Ask a pushed model about real flights: `python -m penstock.pipelines.flights.predict`."""
 
 import calendar
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
+from ...data.remarks import remarks_held_back
 from ...errors import PenstockError
 from .spans import label_flights, read_flights
 
@@ -46,7 +43,7 @@ def predict(version: Path, flights: list[dict[str, Any]]) -> list[float]:
         version: A SavedModel whose default signature takes raw features.
         flights: Dictionaries that hold at least those features.
     """
-    with _remarks_held_back():
+    with remarks_held_back():
         import tensorflow as tf
 
         # Held while it is used: the signature keeps only a weak hold on the model's variables.
@@ -57,28 +54,6 @@ def predict(version: Path, flights: list[dict[str, Any]]) -> list[float]:
             for name, spec in signature.structured_input_signature[1].items()
         }
         return [float(p) for p in signature(**inputs)["predictions"].numpy().reshape(-1)]
-
-
-@contextmanager
-def _remarks_held_back() -> Iterator[None]:
-    """Show what lands on standard error, from C++ too, only when the block fails.
-
-    TensorFlow remarks there on CPUs and missing GPUs before any setting of it can take effect.
-    """
-    sys.stderr.flush()
-    shown = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(shown, held.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(shown, 2)
-            os.close(shown)
 
 
 @click.command()

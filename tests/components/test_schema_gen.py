@@ -1,4 +1,8 @@
+import json
+import subprocess
+
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import tensorflow_data_validation as tfdv
 from kfp import dsl
@@ -11,8 +15,10 @@ from penstock.components.schema_gen.executor import generate_schema
 from penstock.data.digest import digest_path
 from penstock.data.schemas import load_schema
 from penstock.errors import PenstockError
+from penstock.orchestration.report import State
 from penstock.orchestration.run import Settings, run_pipeline
 from penstock.orchestration.spec import parse
+from penstock.schemas import pinned_schema, schema_digest
 
 REVIEWED = """# Looked at by people.
 feature { name: "distance"  type: INT }
@@ -53,6 +59,7 @@ def test_a_reviewed_schema_is_taken_byte_for_byte(statistics, tmp_path):
         "summary": "2 features, as reviewed",
         "features": 2,
         "digest": digest_path(tmp_path / "out" / "schema.pbtxt"),
+        "proposed": 0,
     }
     schema = load_schema(tmp_path / "out")
     assert [feature.type for feature in schema.feature] == [schema_pb2.INT, schema_pb2.BYTES]
@@ -62,6 +69,86 @@ def test_running_twice_gives_the_same_bytes(statistics, tmp_path):
     generate_schema(tmp_path / "one", statistics[0])
     generate_schema(tmp_path / "two", statistics[0])
     assert digest_path(tmp_path / "one") == digest_path(tmp_path / "two")
+
+
+def test_the_schema_is_there_for_others_too(tmp_path):
+    generate_schema(tmp_path / "out", schema_text=REVIEWED)
+    described = json.loads((tmp_path / "out" / "schema.json").read_text())
+    assert list(described["properties"]) == ["distance", "carrier"]
+    table = pq.read_table(tmp_path / "out" / "schema.parquet")
+    assert (table.num_rows, table.schema.names) == (0, ["distance", "carrier"])
+
+
+def test_choices_of_inference_reach_the_schema(statistics, tmp_path):
+    chosen = {"infer_ranges": True, "labels": ["distance"], "max_string_domain_size": 1.0}
+    generate_schema(tmp_path / "out", statistics[0], infer_shapes=False, **chosen)
+    distance, carrier = load_schema(tmp_path / "out").feature
+    assert (distance.int_domain.min, distance.int_domain.max) == (1, 3)
+    assert list(distance.not_in_environment) == ["SERVING"]
+    assert not distance.HasField("shape")
+    assert not carrier.HasField("domain")
+
+
+def test_what_statistics_need_of_a_reviewed_schema_is_proposed_not_done(statistics, tmp_path):
+    reviewed = REVIEWED.replace("type: INT", "type: INT int_domain { max: 2 }")
+    proposal = tmp_path / "proposal.md"
+    metadata = generate_schema(
+        tmp_path / "out", statistics[0], reviewed, proposal_path=proposal, environment=""
+    )
+    assert (tmp_path / "out" / "schema.pbtxt").read_text() == reviewed
+    assert metadata["summary"] == "2 features, as reviewed; 1 change proposed"
+    assert metadata["proposed"] == 1
+    text = proposal.read_text()
+    assert "proposed by the statistics of train (3 rows)" in text
+    (tmp_path / "schema.pbtxt").write_text(reviewed)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "apply", "proposal.md"], cwd=tmp_path, check=True)
+    assert (tmp_path / "schema.pbtxt").read_text() == reviewed.replace("max: 2", "max: 3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"schema_text": REVIEWED}, "no statistics were given beside the reviewed schema."),
+        ({"infer_split": "train"}, "the schema was inferred."),
+        ({"schema_text": REVIEWED, "infer_split": "train"}, "the schema accepts the statistics"),
+        ({"schema_text": REVIEWED, "infer_split": "eval"}, "split `eval` has no rows."),
+    ],
+)
+def test_where_nothing_is_proposed_it_is_said_why(statistics, tmp_path, arguments, words):
+    given = statistics[0] if "infer_split" in arguments else None
+    generate_schema(tmp_path / "out", given, proposal_path=tmp_path / "p.md", **arguments)
+    assert words in (tmp_path / "p.md").read_text()
+
+
+def test_a_pinned_schema_must_have_its_digest(tmp_path):
+    pinned = pinned_schema(REVIEWED)
+    assert generate_schema(tmp_path / "ok", **pinned)["digest"] == pinned["schema_digest"]
+    changed = pinned | {"schema_text": REVIEWED.replace("INT", "FLOAT")}
+    assert refusal(tmp_path, **changed) == (
+        f"schema_text has the digest {schema_digest(changed['schema_text'])}, expected "
+        f"{pinned['schema_digest']}: it is not the schema that was reviewed; compile the pipeline "
+        "again, or give the reviewed text."
+    )
+    assert refusal(tmp_path, schema_digest="sha256:0").startswith(
+        "schema_gen got a schema_digest without schema_text"
+    )
+
+
+def test_the_compiled_pipeline_pins_the_schema(tmp_path):
+    @dsl.pipeline(name="p")
+    def pipeline():
+        schema_gen(**pinned_schema(REVIEWED))
+
+    Compiler().compile(pipeline, str(tmp_path / "p.yaml"))
+    compiled = (tmp_path / "p.yaml").read_text()
+    assert schema_digest(REVIEWED) in compiled
+    spec = parse(compiled, "p.yaml")
+    assert run_pipeline(spec, {}, Settings(tmp_path / "runs")).state is State.SUCCEEDED
+
+    tampered = parse(compiled.replace("type: BYTES", "type: INT"), "p.yaml")
+    report = run_pipeline(tampered, {}, Settings(tmp_path / "runs"))
+    assert "it is not the schema that was reviewed" in report.failures()[0].reason
 
 
 def refusal(tmp_path, *args, **kwargs):
@@ -150,10 +237,12 @@ def test_a_folder_without_a_schema_is_refused(tmp_path):
 
 def test_the_component_works_with_and_without_statistics(statistics, tmp_path):
     inferred = Schema(uri=str(tmp_path / "inferred"))
-    schema_gen.python_func(schema=inferred, statistics=Statistics(uri=str(statistics[0])))
+    proposal = dsl.Markdown(uri=str(tmp_path / "proposal.md"))
+    given = Statistics(uri=str(statistics[0]))
+    schema_gen.python_func(schema=inferred, proposal=proposal, statistics=given)
     assert inferred.metadata["summary"] == "2 features, inferred from train"
     reviewed = Schema(uri=str(tmp_path / "reviewed"))
-    schema_gen.python_func(schema=reviewed, schema_text=REVIEWED)
+    schema_gen.python_func(schema=reviewed, proposal=proposal, schema_text=REVIEWED)
     assert reviewed.metadata["summary"] == "2 features, as reviewed"
 
 

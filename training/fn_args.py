@@ -48,6 +48,9 @@ class FnArgs:
         strategy: Models are built and compiled in its `scope()`, which `keras_run_fn` does.
         num_shards: Among how many workers the training rows are divided.
         index: Which of the workers this is, from 0.
+        data_shards: Into how many parts the rows are divided, a multiple of `num_shards`; as many
+            as there are workers when None. Each batch takes as many rows from every part, so what
+            is learned depends on the number of parts, and not on that of the workers.
         callbacks: Keras callbacks that the step itself brings; `keras_run_fn` passes them on, and
             so does a `run_fn` that calls `fit` itself.
         reporter: Where `report` hands the metrics on to.
@@ -71,6 +74,7 @@ class FnArgs:
     strategy: tf.distribute.Strategy = field(default_factory=tf.distribute.get_strategy)
     num_shards: int = 1
     index: int = 0
+    data_shards: int | None = None
     callbacks: tuple[Any, ...] = ()
     reporter: Reporter = field(default_factory=Curves)
 
@@ -152,25 +156,29 @@ class FnArgs:
         Raises:
             PenstockError: The batch size cannot be divided among the workers.
         """
-        rows = batch_size or self.batch_size
-        if rows % self.num_shards:
+        rows, parts = batch_size or self.batch_size, self.data_shards or self.num_shards
+        if rows % parts:
             raise PenstockError(
-                f"A batch of {rows} rows cannot be divided among {self.num_shards} workers; give a "
-                f"batch_size that is a multiple of {self.num_shards}."
+                f"A batch of {rows} rows cannot be divided among {parts} workers or data shards; "
+                f"give a batch_size that is a multiple of {parts}."
             )
-        dataset = tf_dataset(
-            self.examples,
-            self.train_split,
-            list(self.transform.columns),
-            rows // self.num_shards,
-            label=self.label,
-            shuffle_seed=self.seed,
-            repeat=repeat,
-            drop_remainder=self.num_shards > 1,
-            num_shards=self.num_shards,
-            index=self.index,
-        )
-        return self._ready(dataset, transformed)
+        own = parts // self.num_shards
+        datasets = [
+            tf_dataset(
+                self.examples,
+                self.train_split,
+                list(self.transform.columns),
+                rows // parts,
+                label=self.label,
+                shuffle_seed=self.seed,
+                repeat=repeat,
+                drop_remainder=parts > 1,
+                num_shards=parts,
+                index=part,
+            )
+            for part in range(self.index * own, (self.index + 1) * own)
+        ]
+        return self._ready(datasets[0] if own == 1 else _side_by_side(datasets), transformed)
 
     def eval_data(self, batch_size: int = 4096, *, transformed: bool = True) -> tf.data.Dataset:
         """Return batches of the evaluation split, once through, in the order on disk.
@@ -217,3 +225,12 @@ class FnArgs:
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         ).prefetch(tf.data.AUTOTUNE)
+
+
+def _side_by_side(datasets: list[tf.data.Dataset]) -> tf.data.Dataset:
+    """Return batches that hold one batch of each dataset, one after the other."""
+
+    def joined(*batches: Any) -> Any:
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *batches)
+
+    return tf.data.Dataset.zip(tuple(datasets)).map(joined)

@@ -64,15 +64,12 @@ def place() -> Place:
     return Place(index, workers)
 
 
-def check_strategy(
-    strategy: str, num_workers: int, batch_size: int, precision: str, jit: bool | None
-) -> None:
+def check_strategy(strategy: str, num_workers: int, precision: str, jit: bool | None) -> None:
     """Check the settings that say how a model is trained.
 
     Args:
         strategy: One of `STRATEGIES`.
         num_workers: Among how many workers a batch is divided.
-        batch_size: Rows per step of all workers together.
         precision: One of `PRECISIONS`.
         jit: Whether models shall be compiled with XLA; None leaves it to `compile`.
 
@@ -102,10 +99,29 @@ def check_strategy(
             f"num_workers is {num_workers} and strategy is {strategy!r}, which has one; give "
             "strategy='multi_worker', or leave num_workers out."
         )
-    if batch_size % num_workers:
+
+
+def check_batches(batch_size: int, num_workers: int, data_shards: int | None) -> None:
+    """Check that workers can share the parts of the data, and parts a batch, evenly.
+
+    Args:
+        batch_size: Rows per step of all workers together.
+        num_workers: Among how many workers the parts are shared.
+        data_shards: Into how many parts the rows are divided; None for as many as workers.
+
+    Raises:
+        PenstockError: They cannot.
+    """
+    parts = num_workers if data_shards is None else data_shards
+    if parts < 1 or parts % num_workers:
         raise PenstockError(
-            f"batch_size is {batch_size}, which {num_workers} workers cannot share evenly; give a "
-            f"multiple of {num_workers}, such as {-(-batch_size // num_workers) * num_workers}."
+            f"data_shards is {parts} and num_workers is {num_workers}; it must be a multiple of "
+            f"num_workers, such as {num_workers}."
+        )
+    if batch_size % parts:
+        raise PenstockError(
+            f"batch_size is {batch_size}, to which {parts} data shards cannot give the same number "
+            f"of rows; give a multiple of {parts}, such as {-(-batch_size // parts) * parts}."
         )
 
 

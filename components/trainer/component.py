@@ -28,6 +28,7 @@ def trainer(
     custom_config: Optional[Dict[str, Any]] = None,
     strategy: str = "default",
     num_workers: int = 1,
+    data_shards: Optional[int] = None,
     precision: str = "float32",
     jit: Optional[bool] = None,
     deterministic: bool = False,
@@ -61,6 +62,9 @@ def trainer(
         strategy: `default` (one device), `mirrored` (all GPUs of the machine) or `multi_worker`
             (processes that share each step).
         num_workers: How many processes, with `multi_worker`.
+        data_shards: Into how many parts the rows are divided, a multiple of `num_workers`; as many
+            as there are workers when left out. What is learned depends on it, and not on how many
+            workers share the parts.
         precision: `float32`, `mixed_float16` or `mixed_bfloat16`.
         jit: Whether models are compiled with XLA; left to Keras when left out.
         deterministic: Whether every operation must give the same bits each time, at some cost.
@@ -97,6 +101,7 @@ def trainer(
         scale=Scale(
             strategy,
             num_workers,
+            data_shards,
             precision,
             jit,
             deterministic,

@@ -27,7 +27,7 @@ from ...training.author import author_attribute, load_author_module, module_sour
 from ...training.author_code import module_name
 from ...training.cluster import Limits, run_cluster
 from ...training.preemption import Preemption
-from ...training.strategies import DEFAULT, MULTI_WORKER, Place, check_strategy
+from ...training.strategies import DEFAULT, MULTI_WORKER, Place, check_batches, check_strategy
 from .provenance import code_digest, git_commit, training_digest
 from .worker import RESULT, Work, do_work
 
@@ -41,6 +41,8 @@ class Scale:
     Attributes:
         strategy: `default`, `mirrored`, `multi_worker` or `parameter_server`.
         num_workers: Processes that share the work of each step.
+        data_shards: Into how many parts the rows are divided, a multiple of `num_workers`; None
+            for as many as there are workers. The result depends on it, and not on `num_workers`.
         precision: `float32`, `mixed_float16` or `mixed_bfloat16`.
         jit: Whether models are compiled with XLA; None leaves it to `compile`.
         deterministic: Whether operations must give the same bits each time, at some cost.
@@ -53,6 +55,7 @@ class Scale:
 
     strategy: str = DEFAULT
     num_workers: int = 1
+    data_shards: int | None = None
     precision: str = "float32"
     jit: bool | None = None
     deterministic: bool = False
@@ -148,6 +151,7 @@ def train(
             batch_size=batch_size,
             seed=seed,
             strategy=scale.strategy,
+            data_shards=scale.data_shards or scale.num_workers,
             precision=scale.precision,
             jit=scale.jit,
             deterministic=scale.deterministic,
@@ -240,6 +244,7 @@ def _provenance(
         "strategy": {
             "name": work.strategy,
             "workers": scale.num_workers,
+            "data_shards": work.data_shards,
             "precision": work.precision,
             "jit": work.jit,
             "deterministic": work.deterministic,
@@ -262,7 +267,8 @@ def _provenance(
 
 
 def _check_scale(scale: Scale, batch_size: int) -> None:
-    check_strategy(scale.strategy, scale.num_workers, batch_size, scale.precision, scale.jit)
+    check_strategy(scale.strategy, scale.num_workers, scale.precision, scale.jit)
+    check_batches(batch_size, scale.num_workers, scale.data_shards)
     for name, value, least in (
         ("checkpoint_steps", scale.checkpoint_steps, 1),
         ("max_restarts", scale.max_restarts, 0),

@@ -59,6 +59,7 @@ class Work:
     batch_size: int
     seed: int
     strategy: str
+    data_shards: int
     precision: str
     jit: bool | None
     deterministic: bool
@@ -151,6 +152,7 @@ def _fn_args(work: Work, strategy: Any, preemption: Preemption, where: Place) ->
         strategy=strategy,
         num_shards=where.workers,
         index=where.index,
+        data_shards=work.data_shards,
         callbacks=_callbacks(work, preemption, where),
         reporter=keep,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,12 +28,24 @@ def read_list_batches(
     Raises:
         PenstockError: The file is not readable Parquet.
     """
+    for _, batch in read_numbered_batches(shard, columns, sample_rate):
+        yield batch
+
+
+def read_numbered_batches(
+    shard: str, columns: Sequence[str], sample_rate: float = 1.0
+) -> Iterator[tuple[np.ndarray[Any, Any], pa.RecordBatch]]:
+    """Yield what `read_list_batches` does, each batch with the numbers of its rows, from 0."""
     draw = np.random.default_rng(zlib.crc32("/".join(Path(shard).parts[-2:]).encode()))
+    start = 0
     for batch in iter_shard(shard, columns):
+        numbers = np.arange(start, start + batch.num_rows)
+        start += batch.num_rows
         if sample_rate < 1:
-            batch = batch.filter(pa.array(draw.random(batch.num_rows) < sample_rate))
+            drawn = draw.random(batch.num_rows) < sample_rate
+            batch, numbers = batch.filter(pa.array(drawn)), numbers[drawn]
         if batch.num_rows:
-            yield list_batch(batch)
+            yield numbers, list_batch(batch)
 
 
 def check_types(schema: pa.Schema) -> None:

@@ -23,6 +23,7 @@ def statistics_gen(
     label: str = "",
     slices: Optional[List[Dict[str, List[str]]]] = None,
     options: Optional[Dict[str, float]] = None,
+    slice_sqls: Optional[List[str]] = None,
 ) -> None:
     """Compute TFDV's descriptive statistics for every split.
 
@@ -41,6 +42,8 @@ def statistics_gen(
         slices: Such as `[{"carrier": []}, {"carrier": ["UA"], "origin": []}]`, an empty list for
             every value; several columns give their crosses.
         options: TFDV's own numbers, such as `{"num_top_values": 50}`.
+        slice_sqls: Slices by TFDV's slicing queries, in place of slices, such as
+            `["SELECT STRUCT(carrier) FROM example.carrier WHERE example.distance > 1000"]`.
 
     Returns:
         statistics: One `stats.binpb` per split, which `tfdv.load_stats_binary` reads, a table of
@@ -62,6 +65,7 @@ def statistics_gen(
         weight_column=weight_column,
         label=label,
         slices=slices,
+        slice_sqls=slice_sqls,
         schema_path=schema.path if schema else None,
         options=options,
     )

@@ -7,7 +7,7 @@ size. Here the rows stay within the shard's own call, and what is merged are the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,11 +20,13 @@ from tensorflow_data_validation.statistics.stats_impl import get_generators
 from tensorflow_data_validation.statistics.stats_options import StatsOptions
 from tensorflow_data_validation.utils import slicing_util
 from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx_bsl.arrow import table_util
 from tfx_bsl.statistics import merge_util
 
 from ...errors import PenstockError
-from .batches import read_list_batches
+from .batches import read_numbered_batches
 from .options import Slice
+from .sql_slices import Rows, SliceQuery, SqlSlicer
 from .top_values import Counts, count_values, merge_counts, top_values
 
 # Every feature belongs to one lane; lanes are counted side by side. The number is fixed, not the
@@ -120,24 +122,34 @@ class CountShard(beam.DoFn):
     """
 
     def __init__(
-        self, columns: Sequence[str], options: StatsOptions, slices: Sequence[Slice] = ()
+        self,
+        columns: Sequence[str],
+        options: StatsOptions,
+        slices: Sequence[Slice] = (),
+        queries: Sequence[SliceQuery] = (),
+        schema: pa.Schema | None = None,
     ) -> None:
         self.columns = columns
         self.options = options
         self.slices = slices
+        self.queries = queries
+        self.schema = schema
 
     def setup(self) -> None:
         """Make the generators, which do not travel."""
         self.counting = Counting(self.options)
         self.slicers = [slicing_util.get_feature_value_slicer(dict(s)) for s in self.slices]
+        self.sql = SqlSlicer(self.queries, self.schema) if self.queries else None
 
     def process(self, task: ShardTask) -> Iterator[tuple[tuple[str, str], Partial]]:
         """Yield split and slice with the partial result of their rows."""
         partials = {WHOLE: self.counting.create()}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for batch in read_list_batches(task.path, self.columns, task.sample_rate):
+            chosen = self.sql.slices(task.path) if self.sql else {}
+            batches = read_numbered_batches(task.path, self.columns, task.sample_rate)
+            for numbers, batch in batches:
                 self._check_weights(batch, task)
-                for key, rows in self._slices_of(batch):
+                for key, rows in self._slices_of(batch, numbers, chosen):
                     partial = partials.get(key) or self.counting.create()
                     partials[key] = self.counting.add(partial, rows, pool)
                     if len(partials) > MOST_SLICES:
@@ -148,10 +160,20 @@ class CountShard(beam.DoFn):
         for key, partial in partials.items():
             yield (task.split, key), self.counting.compact(partial)
 
-    def _slices_of(self, batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def _slices_of(
+        self, batch: pa.RecordBatch, numbers: Rows, chosen: Mapping[str, Rows]
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
         yield WHOLE, batch
+        seen: set[str] = set()
         for slicer in self.slicers:
-            yield from slicer(batch)
+            found = [(key, rows) for key, rows in slicer(batch) if key not in seen]
+            # What two entries of `slices` ask for counts once.
+            seen.update(key for key, _ in found)
+            yield from found
+        for key, rows in chosen.items():
+            places = np.flatnonzero(np.isin(numbers, rows, assume_unique=True))
+            if len(places):
+                yield key, table_util.RecordBatchTake(batch, pa.array(places))
 
     def _check_weights(self, batch: pa.RecordBatch, task: ShardTask) -> None:
         name = self.options.weight_feature

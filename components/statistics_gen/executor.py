@@ -20,12 +20,14 @@ from ...data.examples import read_manifest, read_schema, shard_paths, split_fold
 from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...data.statistics import PAGE, SLICES, STATISTICS, TABLE, statistics_table
+from ...errors import PenstockError
 from ...reports.statistics import statistics_page
 from .batches import check_types
 from .counting import WHOLE, CountShard, MergePartials, ShardTask
 from .labels import LabelStatistics
 from .options import checked_slices, chosen_columns, chosen_splits, stats_options
 from .options import sample_rates as choose_sample_rates
+from .sql_slices import slice_queries
 
 SLICES_PAGE = "slices.html"
 SLICES_ON_PAGE = 5
@@ -56,6 +58,7 @@ def generate_statistics(
     weight_column: str = "",
     label: str = "",
     slices: Sequence[Mapping[str, Sequence[str]]] | None = None,
+    slice_sqls: Sequence[str] | None = None,
     schema_path: str | os.PathLike[str] | None = None,
     options: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
@@ -79,6 +82,8 @@ def generate_statistics(
         label: The column that lift and mutual information are about; needs a schema.
         slices: Per slice its columns with the values wanted, an empty list for every value; the
             crosses of several columns.
+        slice_sqls: In their place slicing queries; see
+            `penstock.components.statistics_gen.sql_slices`.
         schema_path: The folder of a schema, for categories, bytes and domains.
         options: TFDV's own numbers; see `penstock.components.statistics_gen.options`.
 
@@ -93,10 +98,17 @@ def generate_statistics(
     splits = chosen_splits(manifest, exclude_splits or ())
     rates = choose_sample_rates(splits, sample_rate, sample_rates)
     columns = chosen_columns(manifest, include_columns, exclude_columns)
-    check_types(read_schema(examples_path, splits[0], list(columns)))
+    arrow_schema = read_schema(examples_path, splits[0], list(columns))
+    check_types(arrow_schema)
     schema = None if schema_path is None else load_schema(schema_path)
     tfdv_options = stats_options(columns, weight_column, label, schema, options)
     slices_by = checked_slices(slices, columns)
+    if slices and slice_sqls:
+        raise PenstockError(
+            "Both slices and slice_sqls are given; give one, as a query can select what slices do."
+        )
+    first = shard_paths(examples_path, splits[0])[0]
+    queries = slice_queries(slice_sqls, arrow_schema, str(first))
     tasks = [
         ShardTask(split, str(path), rates[split])
         for split in splits
@@ -110,11 +122,12 @@ def generate_statistics(
         if label:
             # TFDV's lift declares types that Beam's own inference contradicts.
             beam_options.view_as(TypeOptions).pipeline_type_check = False
+        count = CountShard(tuple(columns), tfdv_options, slices_by, queries, arrow_schema)
         with beam.Pipeline(options=beam_options) as pipeline:
             shards = pipeline | "Shards" >> beam.Create(tasks) | "Spread" >> beam.Reshuffle()
             found = (
                 shards
-                | "Count" >> beam.ParDo(CountShard(tuple(columns), tfdv_options, slices_by))
+                | "Count" >> beam.ParDo(count)
                 | "Merge" >> beam.CombinePerKey(MergePartials(tfdv_options))
                 | "BySplit" >> beam.Map(_by_split)
             )

@@ -109,7 +109,12 @@ def test_weights_slices_and_categories_are_those_of_tfdv(artifacts, tmp_path):
         artifacts.examples,
         tmp_path / "out",
         weight_column="importance",
-        slices=[{"carrier": []}, {"carrier": ["UA", "B6"], "month": ["1", "2"]}],
+        # The third is within the first.
+        slices=[
+            {"carrier": []},
+            {"carrier": ["UA", "B6"], "month": ["1", "2"]},
+            {"carrier": ["UA"]},
+        ],
         schema_path=artifacts.schema,
     )
     schema = tfdv.load_schema_text(str(artifacts.schema / "schema.pbtxt"))

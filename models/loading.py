@@ -91,6 +91,11 @@ def _class_of(kind: str, folder: Path) -> type[Model]:
             f"The model at {folder} is of kind {kind!r}, which needs {error.name or error}, and "
             f"that is not installed here; {how}."
         ) from error
+    except OSError as error:
+        raise PenstockError(
+            f"The model at {folder} is of kind {kind!r}, whose library does not load here "
+            f"({error}); install the system's package of what it misses, such as libgomp1."
+        ) from error
     except AttributeError as error:
         raise PenstockError(
             f"The model at {folder} is of kind {kind!r}, and {module} has no {name} here; install "

@@ -77,7 +77,9 @@ def _of_categories(reference: Categorical, current: Categorical) -> Cells:
 def _of_numbers(reference: Numeric, current: Numeric) -> Cells:
     edges = pooled_quantiles(reference, current, BINS)
     shares = [
-        np.diff(side.share_up_to(edges), prepend=0.0, append=1.0) for side in (reference, current)
+        # Rounding may leave a little less than 0.
+        np.maximum(np.diff(side.share_up_to(edges), prepend=0.0, append=1.0), 0.0)
+        for side in (reference, current)
     ]
     low, high = ["-inf", *map(_text, edges)], [*map(_text, edges), "inf"]
     labels = tuple(

@@ -8,6 +8,7 @@ Weights are left aside: what is compared are rows.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,9 @@ def _numeric(stats: Any, missing: float) -> Numeric:
     nan = max((float(h.num_nan) for h in histograms.values()), default=0.0)
     n = float(stats.common_stats.tot_num_values) - nan
     standard, quantiles = (_buckets(histograms.get(kind)) for kind in (STANDARD, QUANTILES))
-    known = [part for part in (quantiles, standard) if part is not None]
-    points, cumulative = _curve(known, n, stats) if known and n > 0 else (np.empty(0), np.empty(0))
+    points, cumulative = np.empty(0), np.empty(0)
+    if standard is not None and quantiles is not None and n > 0:
+        points, cumulative = _curve(standard, quantiles, n, stats)
     mean, variance = float(stats.mean), float(stats.std_dev) ** 2
     if not math.isfinite(mean + variance):  # TFDV counts infinities in
         mean, variance = _moments(points, cumulative)
@@ -102,21 +104,62 @@ def _buckets(histogram: Any) -> Array | None:
     return np.array([(b.low_value, b.high_value, b.sample_count) for b in histogram.buckets])
 
 
-def _curve(known: list[Array], n: float, stats: Any) -> tuple[Array, Array]:
-    """Return the points of all histograms on one ascending curve that ends at n."""
-    jumps: dict[float, tuple[float, float]] = {}
-    for buckets in known:
-        scale = n / buckets[:, 2].sum() if buckets[:, 2].sum() else 0.0
-        reached = 0.0
-        for low, high, count in buckets:
-            start, reached = reached, reached + count * scale
-            for value, share in ((low, start), (high, reached)):
-                if math.isfinite(value):
-                    least, most = jumps.get(value, (share, share))
-                    jumps[value] = (min(least, share), max(most, share))
-    # What the buckets only bound, the count of zeros says: a number that is mostly zero.
-    if stats.num_zeros and 0.0 in jumps and stats.min == 0.0:
-        jumps[0.0] = (jumps[0.0][0], float(stats.num_zeros))
-    points = np.array(sorted(jumps))
-    pairs = np.array([jumps[point] for point in points])
-    return np.repeat(points, 2), np.maximum.accumulate(pairs.ravel())
+def _curve(standard: Array, quantiles: Array, n: float, stats: Any) -> tuple[Array, Array]:
+    """Return the points of both histograms on one ascending curve that ends at n.
+
+    TFDV's equal-width histogram says how many values there are up to the edge of a bucket. Its
+    quantile histogram says which number a share of the values reaches: with whole numbers the share
+    lies somewhere within those that are this number.
+    """
+    edges = quantiles[np.isfinite(quantiles[:, :2]).all(axis=1), :2]
+    if len(edges) and np.array_equal(edges, np.floor(edges)):
+        known = _of_whole_numbers(_reached(standard, n), _reached(quantiles, n))
+    else:
+        known = _reached(standard, n) + _reached(quantiles, n)
+    # What the buckets only bound, the count of zeros says: a number that is often zero.
+    if stats.num_zeros and stats.min == 0:
+        known += [(0.0, 0.0), (0.0, float(stats.num_zeros))]
+    points, cumulative = np.array(sorted(known)).reshape(-1, 2).T
+    return points, np.maximum.accumulate(cumulative)
+
+
+def _reached(buckets: Array, n: float) -> list[tuple[float, float]]:
+    """Return the finite edges with the number of values up to them, ends of buckets twice."""
+    total = buckets[:, 2].sum()
+    ends = np.cumsum(buckets[:, 2]) * (n / total if total else 0.0)
+    starts = np.concatenate(([0.0], ends[:-1]))
+    return [
+        (float(edge), float(reached))
+        for (low, high, _), start, end in zip(buckets, starts, ends, strict=True)
+        for edge, reached in ((low, start), (high, end))
+        if math.isfinite(edge)
+    ]
+
+
+def _of_whole_numbers(
+    standard: list[tuple[float, float]], quantiles: list[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Return the points of a curve of whole numbers.
+
+    Up to an edge are those up to the whole number below it; two such neighbours leave a jump. Where
+    several whole numbers lie between edges, each is taken to be spread over the unit below it, and
+    a quantile to be in the middle of it.
+    """
+    first = standard[0]
+    exact = {first[0] - 1: first[1]} | {math.floor(edge): end for edge, end in standard[1::2]}
+    numbers = sorted(exact)
+    known = [(float(number), exact[number]) for number in numbers]
+    gaps = []
+    for before, number in itertools.pairwise(numbers):
+        if number - before == 1:
+            known.append((float(number), exact[before]))
+        else:
+            gaps.append((before, number))
+    spans: dict[float, list[float]] = {}
+    for number, reached in quantiles:
+        spans.setdefault(number, []).append(reached)
+    for number, reached in spans.items():
+        if any(before < number < after for before, after in gaps):
+            once = max(reached) == min(reached)
+            known += [(number - 0.5, reached[0])] if once else [(number, r) for r in reached]
+    return known

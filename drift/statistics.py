@@ -112,13 +112,15 @@ def _curve(standard: Array, quantiles: Array, n: float, stats: Any) -> tuple[Arr
     lies somewhere within those that are this number.
     """
     edges = quantiles[np.isfinite(quantiles[:, :2]).all(axis=1), :2]
-    if len(edges) and np.array_equal(edges, np.floor(edges)):
+    if len(edges) and edges.min() < edges.max() and np.array_equal(edges, np.floor(edges)):
         known = _of_whole_numbers(_reached(standard, n), _reached(quantiles, n))
+        before_zero = -1.0
     else:
         known = _reached(standard, n) + _reached(quantiles, n)
+        before_zero = 0.0
     # What the buckets only bound, the count of zeros says: a number that is often zero.
     if stats.num_zeros and stats.min == 0:
-        known += [(0.0, 0.0), (0.0, float(stats.num_zeros))]
+        known += [(before_zero, 0.0), (0.0, float(stats.num_zeros))]
     points, cumulative = np.array(sorted(known)).reshape(-1, 2).T
     return points, np.maximum.accumulate(cumulative)
 
@@ -139,27 +141,21 @@ def _reached(buckets: Array, n: float) -> list[tuple[float, float]]:
 def _of_whole_numbers(
     standard: list[tuple[float, float]], quantiles: list[tuple[float, float]]
 ) -> list[tuple[float, float]]:
-    """Return the points of a curve of whole numbers.
+    """Return the points of a curve of whole numbers, each spread over the unit below it.
 
-    Up to an edge are those up to the whole number below it; two such neighbours leave a jump. Where
-    several whole numbers lie between edges, each is taken to be spread over the unit below it, and
-    a quantile to be in the middle of it.
+    Up to an edge are the values up to the whole number below the edge. A share that a quantile
+    reaches is taken to be reached in the middle of its number, or, where several do, between the
+    number before and it.
     """
-    first = standard[0]
-    exact = {first[0] - 1: first[1]} | {math.floor(edge): end for edge, end in standard[1::2]}
-    numbers = sorted(exact)
-    known = [(float(number), exact[number]) for number in numbers]
-    gaps = []
-    for before, number in itertools.pairwise(numbers):
-        if number - before == 1:
-            known.append((float(number), exact[before]))
-        else:
-            gaps.append((before, number))
+    start, none = standard[0]
+    exact = {start - 1: none} | {float(math.floor(edge)): end for edge, end in standard[1::2]}
+    known = list(exact.items())
+    gaps = [(a, b) for a, b in itertools.pairwise(sorted(exact)) if b - a > 1]
     spans: dict[float, list[float]] = {}
     for number, reached in quantiles:
         spans.setdefault(number, []).append(reached)
     for number, reached in spans.items():
         if any(before < number < after for before, after in gaps):
-            once = max(reached) == min(reached)
-            known += [(number - 0.5, reached[0])] if once else [(number, r) for r in reached]
+            low, high = min(reached), max(reached)
+            known += [(number - 0.5, low)] if low == high else [(number - 1, low), (number, high)]
     return known

@@ -44,8 +44,9 @@ compile: setup ## Compile every shipped pipeline to build/<name>.yaml.
 	    $(BIN)/penstock compile "penstock.pipelines.$$name" -o "build/$$name.yaml"; \
 	done
 
-bench: setup ## Time every step at three sizes and write the table to benchmarks/README.md.
+bench: setup ## Time every step, and the data rooms beside their peers; write benchmarks/README.md.
 	@$(BIN)/python benchmarks/steps.py
+	@$(BIN)/python benchmarks/data.py
 
 lock: setup ## Resolve the dependencies of both trains anew and write requirements/*.txt.
 	@UV="$(abspath $(BIN)/uv)" requirements/lock.sh

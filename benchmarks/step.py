@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from memory import peak_mib
+
 from penstock.components import artifacts
 from penstock.pipelines.flights.pipeline import EVAL_CONFIG, MODULE
 from penstock.schemas import schema_text
@@ -80,12 +82,6 @@ def arguments(step: str, work: Path) -> dict[str, Any]:
             "destination": str(work / "serving"),
         },
     }[step]
-
-
-def peak_mib() -> float:
-    """Return this process's peak resident memory; getrusage would count its parent's as well."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:"))
 
 
 def main(step: str, folder: str) -> None:

@@ -154,8 +154,8 @@ def _of_whole_numbers(
     spans: dict[float, list[float]] = {}
     for number, reached in quantiles:
         spans.setdefault(number, []).append(reached)
-    for number, reached in spans.items():
+    for number, span in spans.items():
         if any(before < number < after for before, after in gaps):
-            low, high = min(reached), max(reached)
+            low, high = min(span), max(span)
             known += [(number - 0.5, low)] if low == high else [(number - 1, low), (number, high)]
     return known

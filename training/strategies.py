@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import PenstockError
+from .manifests import HOSTS
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -39,6 +40,18 @@ class Place:
     def chief(self) -> bool:
         """Whether this worker writes the model."""
         return self.index == 0
+
+
+def find_peers() -> None:
+    """Set `TF_CONFIG` in the pod of a TrainJob, whose addresses `manifests` told it.
+
+    Kubernetes gives each pod of an indexed Job its number, as `JOB_COMPLETION_INDEX`.
+    """
+    hosts = [host for host in os.environ.get(HOSTS, "").split(",") if host]
+    if hosts and "TF_CONFIG" not in os.environ:
+        task = {"type": "worker", "index": int(os.environ.get("JOB_COMPLETION_INDEX", "0"))}
+        config = {"cluster": {"worker": hosts}, "task": task}
+        os.environ["TF_CONFIG"] = json.dumps(config) if len(hosts) > 1 else ""
 
 
 def place() -> Place:

@@ -36,6 +36,7 @@ def trainer(
     checkpoint_steps: int = 500,
     max_restarts: int = 3,
     heartbeat_seconds: float = 300.0,
+    kubernetes: Optional[Dict[str, Any]] = None,
 ):
     """Train the author's model and export it with its preprocessing inside.
 
@@ -73,12 +74,16 @@ def trainer(
         checkpoint_steps: Training steps between checkpoints.
         max_restarts: How often workers are started again after one was lost.
         heartbeat_seconds: A worker without a sign of life for so long counts as lost.
+        kubernetes: Settings of a TrainJob or TFJob that trains in place of the step's own machine:
+            `shared`, `claim`, `kind`, `cpu`, `memory`, `accelerators`, `tolerations` and more, as
+            docs/training.md has them.
 
     Returns:
         model: The trained model: `serving/` (SavedModel), `model.keras` and `model.json`.
         metrics: The last training metrics, and those on the evaluation split.
     """
-    from penstock.components.trainer.executor import Scale, train
+    from penstock.components.trainer.executor import train
+    from penstock.components.trainer.scale import Scale
 
     trained = train(
         examples.path,
@@ -109,6 +114,7 @@ def trainer(
             checkpoint_steps,
             max_restarts,
             heartbeat_seconds,
+            kubernetes,
         ),
     )
     for name, value in trained["metrics"].items():

@@ -6,12 +6,9 @@ import json
 import math
 import os
 import shutil
-import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,49 +22,11 @@ from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ...training.author import author_attribute, load_author_module, module_source
 from ...training.author_code import module_name
-from ...training.cluster import Limits, run_cluster
-from ...training.preemption import Preemption
-from ...training.strategies import DEFAULT, MULTI_WORKER, Place, check_batches, check_strategy
-from .provenance import code_digest, git_commit, training_digest
-from .worker import RESULT, Work, do_work
+from .provenance import code_digest, git_commit
+from .scale import Scale, check_scale, train_on
+from .worker import Work
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Scale:
-    """On what a model is trained, and what happens when some of it fails.
-
-    Attributes:
-        strategy: `default`, `mirrored`, `multi_worker` or `parameter_server`.
-        num_workers: Processes that share the work of each step.
-        data_shards: Into how many parts the rows are divided, a multiple of `num_workers`; None
-            for as many as there are workers. The result depends on it, and not on `num_workers`.
-        precision: `float32`, `mixed_float16` or `mixed_bfloat16`.
-        jit: Whether models are compiled with XLA; None leaves it to `compile`.
-        deterministic: Whether operations must give the same bits each time, at some cost.
-        checkpoint_dir: Where checkpoints outlive the step; with several workers they are kept
-            while it runs even when this is empty.
-        checkpoint_steps: Steps between checkpoints, 1 or more.
-        max_restarts: How often lost workers are started again, 0 or more.
-        heartbeat_seconds: A worker without a sign of life for so long is hung.
-    """
-
-    strategy: str = DEFAULT
-    num_workers: int = 1
-    data_shards: int | None = None
-    precision: str = "float32"
-    jit: bool | None = None
-    deterministic: bool = False
-    checkpoint_dir: str = ""
-    checkpoint_steps: int = 500
-    max_restarts: int = 3
-    heartbeat_seconds: float = 300.0
-
-    @property
-    def own_processes(self) -> bool:
-        """Whether to train apart from this process: TensorFlow cannot take back determinism."""
-        return self.strategy == MULTI_WORKER or self.deterministic
 
 
 def train(
@@ -88,7 +47,7 @@ def train(
     statistics: str | os.PathLike[str] | None = None,
     base_model: str | os.PathLike[str] | None = None,
     epochs: int | None = None,
-    scale: Scale = Scale(),
+    scale: Scale | None = None,
 ) -> dict[str, Any]:
     """Call the author's `run_fn` and write a Model.
 
@@ -110,7 +69,7 @@ def train(
         statistics: Folder of the Statistics of the examples, for `run_fn`.
         base_model: Folder of the Model to start from.
         epochs: In place of `train_steps`, how often to go over the training split.
-        scale: On what to train.
+        scale: On what to train; in this process, on one device, when None.
 
     Returns:
         Metadata: `summary`, `framework`, `module`, `module_digest`, `label`, `seed`, `steps` and
@@ -122,9 +81,10 @@ def train(
             gave no finite loss, or the export does not fit; the sentence says what to do.
     """
     started = time.time()
+    scale = scale or Scale()
     manifest = read_manifest(examples)
     _check_settings(manifest, train_steps, batch_size, seed, (train_split, eval_split))
-    _check_scale(scale, batch_size)
+    check_scale(scale, batch_size)
     if epochs is not None:
         train_steps = _steps_of(epochs, manifest.rows(train_split), batch_size)
     for split in (train_split, eval_split):
@@ -159,7 +119,7 @@ def train(
             hyperparameters=_whole_numbers(hyperparameters or {}),
             custom_config=_whole_numbers(custom_config or {}),
         )
-        result = _trained(work, scale, author)
+        result = train_on(scale, work, module_source(author))
         # What a model that starts from this one must number its categories by.
         shutil.copytree(transform_graph, folder / "transform")
         provenance = _provenance(work, scale, result, manifest, author)
@@ -177,50 +137,6 @@ def train(
         "steps": result["steps"],
         "metrics": metrics,
     }
-
-
-def _trained(work: Work, scale: Scale, author: ModuleType) -> dict[str, Any]:
-    """Do the work here or in processes of its own, and leave nothing of it but the model."""
-    preemption = Preemption()
-    folder = Path(work.folder)
-    folder.mkdir()
-    checkpoints = _checkpoints(work, scale, author)
-    work = replace(work, checkpoints=str(checkpoints or ""))
-    with preemption.listened_to():
-        if scale.own_processes:
-            result = _in_processes(work, scale, preemption)
-        else:
-            result = do_work(work, preemption, Place()) | {"restarts": 0}
-    shutil.rmtree(folder)
-    if checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
-    run = Path(work.model_dir) / "run"
-    if run.exists() and not any(run.iterdir()):
-        run.rmdir()
-    return result
-
-
-def _in_processes(work: Work, scale: Scale, preemption: Preemption) -> dict[str, Any]:
-    folder = Path(work.folder)
-    work.write(folder / "work.json")
-    limits = Limits(scale.max_restarts, scale.heartbeat_seconds)
-    worker = "penstock.components.trainer.worker"
-    command = [sys.executable, "-m", worker, str(folder / "work.json")]
-    restarts = run_cluster(command, scale.num_workers, folder, limits, preemption)
-    logs = Path(work.model_dir) / "run" / "logs"
-    logs.mkdir(parents=True)
-    for log in sorted(folder.glob("worker-*.log")):
-        log.rename(logs / log.name)
-    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    return result | {"restarts": restarts}
-
-
-def _checkpoints(work: Work, scale: Scale, author: ModuleType) -> Path | None:
-    """Return where this very training keeps its checkpoints; None when it keeps none."""
-    if scale.checkpoint_dir:
-        digest = training_digest(work, scale.num_workers, module_source(author))
-        return Path(scale.checkpoint_dir) / digest[:16]
-    return Path(work.folder) / "checkpoints" if scale.own_processes else None
 
 
 def _provenance(
@@ -264,18 +180,6 @@ def _provenance(
         "metrics": result["metrics"],
         "transform_graph_digest": digest_path(work.transform_graph),
     }
-
-
-def _check_scale(scale: Scale, batch_size: int) -> None:
-    check_strategy(scale.strategy, scale.num_workers, scale.precision, scale.jit)
-    check_batches(batch_size, scale.num_workers, scale.data_shards)
-    for name, value, least in (
-        ("checkpoint_steps", scale.checkpoint_steps, 1),
-        ("max_restarts", scale.max_restarts, 0),
-        ("heartbeat_seconds", scale.heartbeat_seconds, 1),
-    ):
-        if value < least:
-            raise PenstockError(f"{name} is {value}; it must be {least} or more.")
 
 
 def _check_settings(

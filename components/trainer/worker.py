@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -16,16 +17,27 @@ from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ...training.author import load_author_module
 from ...training.cluster import EXIT_PEER_LOST, EXIT_REFUSED, HEARTBEAT, PARENT
+from ...training.exchange import Exchange
 from ...training.preemption import EXIT_RETRY, Preempted, Preemption
 from ...training.processes import die_with_parent
-from ...training.strategies import MULTI_WORKER, Place, distributed, place
+from ...training.strategies import MULTI_WORKER, Place, distributed, find_peers, place
 from .provenance import hardware, library_versions
 
 if TYPE_CHECKING:
     from ...training.fn_args import FnArgs
     from ...training.reporting import Curves
 
-RESULT = "result.json"
+WORK, INPUTS, MODEL, RESULT = "work.json", "inputs", "model", "result.json"
+_PATHS = (
+    "examples",
+    "transform_graph",
+    "schema",
+    "statistics",
+    "base_model",
+    "model_dir",
+    "folder",
+    "checkpoints",
+)
 _CURVES = "curves.jsonl"
 _LOOK_SECONDS = 0.1
 
@@ -67,14 +79,16 @@ class Work:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     custom_config: Mapping[str, Any] = field(default_factory=dict)
 
-    def write(self, file: Path) -> None:
-        """Write it as JSON."""
-        file.write_text(json.dumps(asdict(self)), encoding="utf-8")
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, file: Path) -> Work:
-        """Read what `write` wrote."""
-        content = json.loads(file.read_text(encoding="utf-8"))
+    def from_json(cls, text: str, root: Path) -> Work:
+        """Return what `to_json` wrote, with the paths that are relative beneath `root`."""
+        content = json.loads(text)
+        for name in _PATHS:
+            content[name] = str(root / content[name]) if content[name] else ""
         return cls(**{each.name: content[each.name] for each in fields(cls)})
 
 
@@ -119,6 +133,7 @@ def _fn_args(work: Work, strategy: Any, preemption: Preemption, where: Place) ->
     from ...training.fn_args import FnArgs
 
     model_dir = Path(work.model_dir) if where.chief else Path(work.folder) / f"rest-{where.index}"
+    model_dir.mkdir(parents=True, exist_ok=True)
     keeps = bool(work.checkpoints) and where.chief
     curves = Path(work.checkpoints) / _CURVES
 
@@ -185,38 +200,54 @@ def _before(work: Work, curves: Curves) -> None:
     curves.points = {name: sorted(points.items()) for name, points in kept.items()}
 
 
-def main(file: str) -> None:
-    """Do the work in `file`, and end with what became of it as exit code.
+def main(root: str) -> None:
+    """Do the work in `work.json` of a folder, and end with what became of it as exit code.
 
     0: done. `EXIT_REFUSED`: the work is not as it should be, and the sentence is in
     `refusal-<index>.txt`. `EXIT_PEER_LOST`: another worker is gone. `EXIT_RETRY`: told to stop.
+
+    Args:
+        root: The folder, as a path or as a URL; from a URL what is needed is copied first, and the
+            model is copied there.
     """
     if parent := os.environ.get(PARENT):
         die_with_parent(int(parent))
-    work = Work.read(Path(file))
-    where = place() if work.strategy == MULTI_WORKER else Place()
-    folder = Path(work.folder)
     preemption = Preemption()
-    try:
-        with preemption.listened_to():
+    exchange = Exchange(root)
+    with preemption.listened_to():
+        folder = _brought(exchange)
+        work = Work.from_json((folder / WORK).read_text(encoding="utf-8"), folder)
+        find_peers()
+        where = place() if work.strategy == MULTI_WORKER else Place()
+        try:
             result = do_work(work, preemption, where)
-    except Preempted:
-        sys.stderr.write("penstock: told to stop; the training is saved.\n")
-        _leave(EXIT_RETRY)
-    except PenstockError as error:
-        if _peer_lost(error):
-            _leave(EXIT_PEER_LOST)
-        (folder / f"refusal-{where.index}.txt").write_text(str(error), encoding="utf-8")
-        sys.stderr.write(f"penstock: {error}\n")
-        _leave(EXIT_REFUSED)
-    if where.chief:
-        draft = folder / f"{RESULT}.tmp"
-        draft.write_text(json.dumps(result, default=str), encoding="utf-8")
-        draft.replace(folder / RESULT)
-    # Peers that leave while the chief still exports would look to it like lost ones.
-    while not (folder / RESULT).exists():
-        time.sleep(_LOOK_SECONDS)
+        except Preempted:
+            sys.stderr.write("penstock: told to stop; the training is saved.\n")
+            _leave(EXIT_RETRY)
+        except PenstockError as error:
+            if _peer_lost(error):
+                _leave(EXIT_PEER_LOST)
+            exchange.write_text(f"refusal-{where.index}.txt", str(error))
+            sys.stderr.write(f"penstock: {error}\n")
+            _leave(EXIT_REFUSED)
+        if where.chief:
+            if exchange.remote:
+                exchange.put(Path(work.model_dir), MODEL)
+            exchange.write_text(RESULT, json.dumps(result, default=str))
+        # Peers that leave while the chief still exports would look to it like lost ones.
+        while not exchange.exists(RESULT):
+            time.sleep(_LOOK_SECONDS)
     _leave(0)
+
+
+def _brought(exchange: Exchange) -> Path:
+    """Return the folder with the work on this machine."""
+    if not exchange.remote:
+        return Path(exchange.root)
+    folder = Path(tempfile.mkdtemp(prefix="penstock-worker-"))
+    exchange.get(WORK, folder / WORK)
+    exchange.get(INPUTS, folder / INPUTS)
+    return folder
 
 
 def _peer_lost(error: BaseException) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from penstock.components.trainer.executor import Scale, train
+from penstock.components.trainer.executor import train
+from penstock.components.trainer.scale import Scale
 from penstock.components.transform.executor import fit_transform
 from penstock.training.preemption import EXIT_RETRY, Preempted
 

@@ -20,6 +20,10 @@ from ...errors import PenstockError
 from .batched import SlicedBatches, batched_computations
 
 SliceKey = tuple[tuple[str, Any], ...]
+# A slice, or a pair of slices that are compared: the baseline slice, then the other.
+Place = SliceKey | tuple[SliceKey, SliceKey]
+
+LARGE_BATCH = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,21 @@ class Analysis:
     """What TFMA found.
 
     Attributes:
-        slices: Slice (sorted pairs of column and value; empty for all rows) to metric to value,
-            the slice of all rows first. Only metrics that are one number.
-        errors: Slice to what TFMA says in place of its metrics, such as too few rows.
+        slices: Place to metric to value, the slice of all rows first, compared slices last. A
+            slice is sorted pairs of column and value, none for all rows. Only metrics that are one
+            number.
+        errors: Place to what TFMA says in place of its metrics, such as too few rows.
         validation: TFMA's verdict on the thresholds.
+        spreads: Standard error and degrees of freedom by TFMA's jackknife, for each place and
+            metric that has them.
+        by_slices: Whether whole slices were added to TFMA's accumulators; else TFMA took rows.
     """
 
-    slices: Mapping[SliceKey, Mapping[metric_types.MetricKey, float]]
-    errors: Mapping[SliceKey, str]
+    slices: Mapping[Place, Mapping[metric_types.MetricKey, float]]
+    errors: Mapping[Place, str]
     validation: validation_result_pb2.ValidationResult
+    spreads: Mapping[tuple[Place, metric_types.MetricKey], tuple[float, int]]
+    by_slices: bool
 
 
 def analyze(
@@ -44,6 +54,8 @@ def analyze(
     output: str | os.PathLike[str],
     *,
     data_location: str = "",
+    jackknife_seed: int | None = None,
+    rows_alone: bool = False,
     beam_pipeline_args: Sequence[str] | None = None,
 ) -> Analysis:
     """Compute what `config` asks for and write it to the folder `output`.
@@ -53,10 +65,13 @@ def analyze(
 
     Args:
         batches: Flat columns: label, prediction, and what slices, weights and queries need.
-        config: What `read_eval_config` returned, with `prediction_key` naming the prediction's
-            column.
+        config: What `complete` returned, with `prediction_key` of each model spec naming the
+            column of its predictions.
         output: An existing folder; `tfma.load_eval_result` reads it afterwards.
         data_location: Where the rows came from, for people.
+        jackknife_seed: Where TFMA takes the rows, have it estimate errors by its jackknife over
+            20 parts, drawn with this seed.
+        rows_alone: Have TFMA take the rows in any case.
         beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
 
     Returns:
@@ -71,15 +86,15 @@ def analyze(
         display_only_data_location=data_location,
         display_only_data_file_format="parquet",
     )
-    computations = batched_computations(config, batches)
+    computations = None if rows_alone else batched_computations(config, batches)
     try:
         with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
             if computations is None:
-                evaluation = _row_by_row(pipeline, batches, config)
+                evaluation = _row_by_row(pipeline, batches, config, jackknife_seed)
             else:
                 evaluation = (
                     pipeline
-                    | "Batches" >> beam.Create(list(batches), reshuffle=False)
+                    | "Batches" >> beam.Create(_large(batches), reshuffle=False)
                     | "Evaluate" >> SlicedBatches(config, computations)
                 )
             _ = evaluation | "Write" >> model_eval_lib.WriteResults(writers=writers)
@@ -90,12 +105,31 @@ def analyze(
             f"A metric of eval_config is for labels from 0 to 1, and the column "
             f"{config.model_specs[0].label_key!r} holds others; take metrics that fit the label."
         ) from error
-    return _read(output)
+    return _read(output, by_slices=computations is not None)
+
+
+def _large(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Return the same rows in fewer batches: what TFMA derives costs per slice and batch."""
+    if not batches:
+        return []
+    table = pa.Table.from_batches(batches).combine_chunks()
+    return list(table.to_batches(max_chunksize=LARGE_BATCH))
 
 
 def _row_by_row(
-    pipeline: beam.Pipeline, batches: Sequence[pa.RecordBatch], config: config_pb2.EvalConfig
+    pipeline: beam.Pipeline,
+    batches: Sequence[pa.RecordBatch],
+    config: config_pb2.EvalConfig,
+    jackknife_seed: int | None,
 ) -> Any:
+    if jackknife_seed is not None:
+        with_errors = config_pb2.EvalConfig()
+        with_errors.CopyFrom(config)
+        with_errors.options.compute_confidence_intervals.value = True
+        with_errors.options.confidence_intervals.method = (
+            config_pb2.ConfidenceIntervalOptions.JACKKNIFE
+        )
+        config = with_errors
     return (
         pipeline
         | "Batches" >> beam.Create([_listed(batch) for batch in batches], reshuffle=False)
@@ -103,7 +137,9 @@ def _row_by_row(
         | "Evaluate"
         >> model_eval_lib.ExtractAndEvaluate(
             extractors=model_eval_lib.default_extractors(eval_config=config),
-            evaluators=model_eval_lib.default_evaluators(eval_config=config),
+            evaluators=model_eval_lib.default_evaluators(
+                eval_config=config, random_seed_for_testing=jackknife_seed
+            ),
         )
     )
 
@@ -123,24 +159,44 @@ def _listed(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _read(output: str | os.PathLike[str]) -> Analysis:
-    slices: dict[SliceKey, dict[metric_types.MetricKey, float]] = {}
-    errors: dict[SliceKey, str] = {}
+def _read(output: str | os.PathLike[str], *, by_slices: bool) -> Analysis:
+    slices: dict[Place, dict[metric_types.MetricKey, float]] = {}
+    errors: dict[Place, str] = {}
+    spreads: dict[tuple[Place, metric_types.MetricKey], tuple[float, int]] = {}
     for record in model_eval_lib.load_metrics(str(output)):
-        key = slicer_lib.deserialize_slice_key(record.slice_key)
-        slices[key] = dict(_numbers(record))
+        place = _place(record)
+        # Metrics of different query keys come in records of their own.
+        found = slices.setdefault(place, {})
+        for key, pair in _numbers(record):
+            found[key] = pair.value.double_value.value
+            if pair.HasField("confidence_interval"):
+                interval = pair.confidence_interval
+                error = interval.standard_error.double_value.value
+                spreads[place, key] = (error, interval.degrees_of_freedom.value)
         if constants.ERROR_METRIC_NAME in record.metrics:
-            errors[key] = record.metrics[constants.ERROR_METRIC_NAME].debug_message
+            errors[place] = record.metrics[constants.ERROR_METRIC_NAME].debug_message
     return Analysis(
-        slices=dict(sorted(slices.items(), key=lambda item: (len(item[0]), str(item[0])))),
+        slices=dict(sorted(slices.items(), key=lambda item: _rank(item[0]))),
         errors=errors,
         validation=model_eval_lib.load_validation_result(str(output)),
+        spreads=spreads,
+        by_slices=by_slices,
     )
 
 
-def _numbers(record: Any) -> Iterator[tuple[metric_types.MetricKey, float]]:
+def _place(record: Any) -> Place:
+    if record.HasField("cross_slice_key"):
+        return tuple(slicer_lib.deserialize_cross_slice_key(record.cross_slice_key))
+    return tuple(slicer_lib.deserialize_slice_key(record.slice_key))
+
+
+def _rank(place: Place) -> tuple[bool, int, str]:
+    return slicer_lib.is_cross_slice_key(place), len(place), str(place)
+
+
+def _numbers(record: Any) -> Iterator[tuple[metric_types.MetricKey, Any]]:
     for pair in record.metric_keys_and_values:
         if pair.value.WhichOneof("type") == "double_value":
             key = metric_types.MetricKey.from_proto(pair.key)
             if not isinstance(key, (metric_types.PlotKey, metric_types.AttributionsKey)):
-                yield key, pair.value.double_value.value
+                yield key, pair

@@ -14,10 +14,14 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from tensorflow_model_analysis import constants
+from tensorflow_model_analysis.evaluators import (
+    metrics_plots_and_validations_evaluator as tfma_evaluator,
+)
 from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
+from tensorflow_model_analysis.utils import model_util
 
 from .combiners import Array, Rows, add_rows
 
@@ -26,10 +30,11 @@ _INPUTS = {constants.LABELS_KEY, constants.PREDICTIONS_KEY, constants.EXAMPLE_WE
 
 @dataclass(frozen=True)
 class Computations:
-    """TFMA's computations for a config: combined from rows, then derived from those."""
+    """TFMA's computations for a config: combined from rows, derived from those, across slices."""
 
     combined: tuple[metric_types.MetricComputation, ...]
     derived: tuple[metric_types.DerivedMetricComputation, ...]
+    across: tuple[metric_types.CrossSliceMetricComputation, ...] = ()
 
 
 def batched_computations(
@@ -38,11 +43,16 @@ def batched_computations(
     """Return what `SlicedBatches` needs, or None where TFMA's own evaluator has to do it.
 
     That is so for queries, minimal slice sizes, several predicted values per row, binarization and
-    aggregation over classes, slices by list columns, and metrics that look at features.
+    aggregation over classes, slices by list columns or SQL, and metrics that look at features or at
+    two models at once.
     """
-    if config.options.min_slice_size.value > 1 or any(
-        spec.query_key or spec.HasField("binarize") or spec.HasField("aggregate")
-        for spec in config.metrics_specs
+    if (
+        config.options.min_slice_size.value > 1
+        or any(
+            spec.query_key or spec.HasField("binarize") or spec.HasField("aggregate")
+            for spec in config.metrics_specs
+        )
+        or any(slicing.slice_keys_sql for slicing in config.slicing_specs)
     ):
         return None
     if any(
@@ -57,11 +67,16 @@ def batched_computations(
     )
     combined = [c for c in computations if type(c) is metric_types.MetricComputation]
     derived = [c for c in computations if type(c) is metric_types.DerivedMetricComputation]
-    if len(combined) + len(derived) < len(computations):
+    across = [c for c in computations if type(c) is metric_types.CrossSliceMetricComputation]
+    if len(combined) + len(derived) + len(across) < len(computations):
         return None
     if not all(_takes_labels_and_predictions(c) for c in combined):
         return None
-    return Computations(tuple(combined), tuple(derived))
+    if any(
+        key.is_diff or len({k.model_name for k in c.keys}) > 1 for c in combined for key in c.keys
+    ):
+        return None
+    return Computations(tuple(combined), tuple(derived), tuple(across))
 
 
 class SlicedBatches(beam.PTransform):
@@ -77,12 +92,20 @@ class SlicedBatches(beam.PTransform):
 
     def expand(self, batches: beam.PCollection) -> dict[str, beam.PCollection]:
         """Return metrics, plots, attributions and validations by slice."""
-        config, derived = self._config, self._computations.derived
+        config, computations = self._config, self._computations
+        baseline = model_util.get_baseline_model_spec(config)
         results = (
             batches
             | "Slice" >> beam.FlatMap(slice_batch, config)
-            | "Combine" >> beam.CombinePerKey(CombineRows(self._computations.combined))
-            | "Derive" >> beam.MapTuple(lambda key, found: (key, _derive(found, derived)))
+            | "Combine" >> beam.CombinePerKey(CombineRows(computations.combined))
+            | "Derive"
+            >> tfma_evaluator._AddDerivedCrossSliceAndDiffMetrics(
+                list(computations.derived),
+                list(computations.across),
+                list(config.cross_slicing_specs),
+                baseline.name if baseline else None,
+            )
+            | "Public" >> beam.MapTuple(tfma_evaluator._remove_private_metrics)
         )
         metrics = results | "Metrics" >> beam.MapTuple(lambda key, found: (key, _only(found, None)))
         return {
@@ -99,28 +122,42 @@ class SlicedBatches(beam.PTransform):
 
 def slice_batch(
     batch: pa.RecordBatch, config: config_pb2.EvalConfig
-) -> Iterator[tuple[tuple[Any, ...], Rows]]:
-    """Yield each slice of `batch` with its rows, the slices as TFMA's slicer names them.
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Rows]]]:
+    """Yield each slice of `batch` with each model's rows, named as TFMA's slicer names it.
 
     Args:
         batch: Flat columns.
-        config: Says which columns are label, prediction and weight, and how to slice.
+        config: Says which columns are label, predictions and weight, and how to slice.
     """
     spec = config.model_specs[0]
-    labels = _column(batch, spec.label_key)
-    predictions = _column(batch, spec.prediction_key)
-    weights = _column(batch, spec.example_weight_key) if spec.example_weight_key else None
-    made_by: dict[tuple[Any, ...], int] = {}
-    for number, slicing in enumerate(config.slicing_specs):
-        for key, rows in _slices(batch, slicing):
-            # The same slice asked for by two specs has the same rows: TFMA counts them once.
-            if made_by.setdefault(key, number) == number:
-                yield (
-                    key,
-                    Rows(
-                        labels[rows], predictions[rows], None if weights is None else weights[rows]
-                    ),
-                )
+    labels = column_of(batch, spec.label_key)
+    predictions = {s.name: column_of(batch, s.prediction_key) for s in config.model_specs}
+    weights = column_of(batch, spec.example_weight_key) if spec.example_weight_key else None
+    for slices in slices_by_spec(batch, config):
+        for key, rows in slices:
+            its_labels, its_weights = labels[rows], None if weights is None else weights[rows]
+            yield (
+                key,
+                {
+                    name: Rows(its_labels, predicted[rows], its_weights, name)
+                    for name, predicted in predictions.items()
+                },
+            )
+
+
+def slices_by_spec(
+    batch: pa.RecordBatch, config: config_pb2.EvalConfig
+) -> Iterator[list[tuple[tuple[Any, ...], Any]]]:
+    """Yield for each slicing spec its slices of `batch`, each with its rows.
+
+    The slices of a spec have no row in common. The same slice asked for by two specs has the same
+    rows: it is the first one's, as TFMA counts them once.
+    """
+    seen: set[tuple[Any, ...]] = set()
+    for slicing in config.slicing_specs:
+        found = [(key, rows) for key, rows in _slices(batch, slicing) if key not in seen]
+        seen.update(key for key, _ in found)
+        yield found
 
 
 def _slices(
@@ -152,6 +189,7 @@ class CombineRows(beam.CombineFn):
 
     def __init__(self, computations: Sequence[metric_types.MetricComputation]):
         self._combiners = [computation.combiner for computation in computations]
+        self._models = [computation.keys[0].model_name for computation in computations]
 
     def setup(self) -> None:
         """Have every combiner make what it works with."""
@@ -162,11 +200,13 @@ class CombineRows(beam.CombineFn):
         """Return an empty accumulator for each combiner."""
         return [combiner.create_accumulator() for combiner in self._combiners]
 
-    def add_input(self, accumulators: list[Any], rows: Rows) -> list[Any]:
-        """Return the accumulators with `rows` in them."""
+    def add_input(self, accumulators: list[Any], rows: dict[str, Rows]) -> list[Any]:
+        """Return the accumulators with the rows of each one's model in them."""
         return [
-            add_rows(combiner, accumulator, rows)
-            for combiner, accumulator in zip(self._combiners, accumulators, strict=True)
+            add_rows(combiner, accumulator, rows[model])
+            for combiner, model, accumulator in zip(
+                self._combiners, self._models, accumulators, strict=True
+            )
         ]
 
     def merge_accumulators(self, accumulators: Iterable[list[Any]]) -> list[Any]:
@@ -199,20 +239,6 @@ class CombineRows(beam.CombineFn):
             combiner.teardown()
 
 
-def _derive(
-    found: dict[metric_types.MetricKey, Any],
-    derived: Iterable[metric_types.DerivedMetricComputation],
-) -> dict[metric_types.MetricKey, Any]:
-    results = dict(found)
-    for computation in derived:
-        results.update(computation.result(results))
-    return {
-        key: value
-        for key, value in results.items()
-        if not key.name.startswith("_") or key.name.startswith("__")
-    }
-
-
 def _only(
     found: dict[metric_types.MetricKey, Any], kind: type | None
 ) -> dict[metric_types.MetricKey, Any]:
@@ -232,7 +258,8 @@ def _takes_labels_and_predictions(computation: metric_types.MetricComputation) -
     )
 
 
-def _column(batch: pa.RecordBatch, name: str) -> Array:
+def column_of(batch: pa.RecordBatch, name: str) -> Array:
+    """Return a column of numbers, `[rows, 1]`; true is 1."""
     column = batch.column(batch.schema.get_field_index(name))
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int64())

@@ -20,24 +20,25 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one slice, each array `[rows, 1]`; weights may be None."""
+    """Rows of one slice, each array `[rows, 1]`; weights may be None; `model` names one of two."""
 
     labels: Array
     predictions: Array
     weights: Array | None
+    model: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def inputs(self) -> metric_types.StandardMetricInputs:
         """Return all rows as one input of a combiner."""
-        return _inputs(self.labels, self.predictions, self.weights)
+        return self._inputs(self.labels, self.predictions, self.weights)
 
     def one_by_one(self) -> Iterator[metric_types.StandardMetricInputs]:
         """Yield each row as an input of its own, as TFMA's evaluator does."""
         weights = [None] * len(self) if self.weights is None else self.weights
         for label, prediction, weight in zip(self.labels, self.predictions, weights, strict=True):
-            yield _inputs(label, prediction, weight)
+            yield self._inputs(label, prediction, weight)
 
     def flat(self, combiner: Any) -> tuple[Array, Array, Array]:
         """Return labels, predictions and weights, `[rows]` float64, as `combiner` weighs them."""
@@ -48,6 +49,16 @@ class Rows:
             self.predictions.astype(np.float64).ravel(),
             np.asarray(weights, np.float64).ravel(),
         )
+
+    def _inputs(
+        self, labels: Array, predictions: Array, weights: Any
+    ) -> metric_types.StandardMetricInputs:
+        # TFMA looks a model's predictions up by its name, where models have names.
+        answers = {self.model: predictions} if self.model else predictions
+        inputs = {constants.LABELS_KEY: labels, constants.PREDICTIONS_KEY: answers}
+        if weights is not None:
+            inputs[constants.EXAMPLE_WEIGHTS_KEY] = weights
+        return metric_types.StandardMetricInputs(inputs)
 
 
 def add_rows(combiner: Any, accumulator: Any, rows: Rows) -> Any:
@@ -175,10 +186,3 @@ _TOGETHER: dict[str, Callable[[Any, Any, Rows], Any]] = {
 
 def _are_classes(labels: Array) -> bool:
     return bool(np.isin(labels, (0.0, 1.0)).all())
-
-
-def _inputs(labels: Array, predictions: Array, weights: Any) -> metric_types.StandardMetricInputs:
-    inputs = {constants.LABELS_KEY: labels, constants.PREDICTIONS_KEY: predictions}
-    if weights is not None:
-        inputs[constants.EXAMPLE_WEIGHTS_KEY] = weights
-    return metric_types.StandardMetricInputs(inputs)

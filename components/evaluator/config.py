@@ -2,65 +2,114 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from google.protobuf import json_format, text_format
-from tensorflow_model_analysis.metrics import metric_specs, metric_types
+from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import config_util
-from tensorflow_model_analysis.utils.keras_lib import tf_keras
 
 from ...errors import PenstockError
+from .parsing import parse
+from .sql import check_sql, columns_in_sql
+from .thresholds import check_thresholds, move_thresholds
 
 _ONE_OUTPUT = "a model has one output here, so name it with the singular field"
+_INTERVALS = "intervals are computed for every metric; say how with the parameter replicates"
 REFUSED = {
-    "change_threshold": "there is no champion to compare with in this version; use value_threshold",
-    "cross_slice_thresholds": "slices are not compared here; use per_slice_thresholds",
-    "cross_slicing_specs": "slices are not compared here; use slicing_specs",
-    "slice_keys_sql": "slices are made with feature_keys and feature_values",
-    "is_baseline": "there is no champion to compare with in this version; leave the baseline out",
     "label_keys": _ONE_OUTPUT,
     "prediction_keys": _ONE_OUTPUT,
     "example_weight_keys": _ONE_OUTPUT,
     "output_names": _ONE_OUTPUT,
     "output_weights": _ONE_OUTPUT,
-    "model_type": "the model is always the SavedModel that the trainer exported",
-    "preprocessing_function_names": "the exported signature already takes raw features",
+    "model_type": "a model says itself what made it",
+    "preprocessing_function_names": "the exported model already takes raw features",
     "padding_options": "predictions have one width",
     "inference_batch_size": "the batches are chosen for you",
-    "compute_confidence_intervals": "intervals are not computed in this version",
-    "confidence_intervals": "intervals are not computed in this version",
+    "compute_confidence_intervals": _INTERVALS,
+    "confidence_intervals": _INTERVALS,
     "disabled_outputs": "every output is needed for the verdict",
 }
 
 
-def read_eval_config(text: str) -> config_pb2.EvalConfig:
-    """Parse `text` as a tfma.EvalConfig and check what can be checked without data.
+def read_eval_config(text: str, *, champion: bool = False) -> config_pb2.EvalConfig:
+    """Parse `text` as a tfma.EvalConfig and complete it: `complete(parse_eval_config(text))`."""
+    return complete(parse_eval_config(text), champion=champion)
+
+
+def parse_eval_config(text: str) -> config_pb2.EvalConfig:
+    """Parse `text` as a tfma.EvalConfig and refuse by name what it must not ask for.
 
     Args:
-        text: Proto text or proto JSON (JSON starts with a brace). Unknown fields are errors.
+        text: Proto text, proto JSON (it starts with a brace), or the same as YAML. Unknown fields
+            are errors.
 
     Returns:
-        The config with TFMA's own defaults filled in: one nameless model, the slice of all rows
-        where no slice is asked for.
+        The config as it was written.
 
     Raises:
-        PenstockError: It does not parse (with line and column where the parser gives them), asks
-            for something that this version does not do, or is no gate: no metric, no threshold.
+        PenstockError: It does not parse (with line and column where the parser gives them), or
+            asks for something that is not done here.
     """
-    config = _parse(text)
+    config = parse(text)
     for path, field in _set_fields(config):
         if field in REFUSED:
             raise PenstockError(f"eval_config sets {path}, which is refused: {REFUSED[field]}.")
-    _check_shape(config)
-    if not config.slicing_specs:
-        config.slicing_specs.add()
-    completed: config_pb2.EvalConfig = config_util.update_eval_config_with_defaults(config)
-    _move_thresholds(completed, _metric_names(completed))
-    _check_thresholds(completed)
+    return config
+
+
+def complete(config: config_pb2.EvalConfig, *, champion: bool) -> config_pb2.EvalConfig:
+    """Return `config` with TFMA's own defaults, checked as far as it can be without data.
+
+    With a champion, it has two model specs: `candidate` and `baseline`, the latter a copy of the
+    former where it was not written out. Without one, the baseline and all change thresholds are
+    gone, as where TFX rubber-stamps a first model.
+
+    Args:
+        config: What `parse_eval_config` returned; it is not changed.
+        champion: Whether there is a model to compare with.
+
+    Returns:
+        The completed config. Slices that are compared with each other are also computed.
+
+    Raises:
+        PenstockError: It is no gate (no metric, no threshold, a threshold without a bound or on a
+            slice that is not made), or its model specs do not fit together.
+    """
+    ready = config_pb2.EvalConfig()
+    ready.CopyFrom(config)
+    _check_models(ready)
+    if not any(spec.metrics for spec in ready.metrics_specs):
+        raise PenstockError(
+            "eval_config has no metrics, so there is nothing to decide on; add metrics_specs { "
+            'metrics { class_name: "AUC" } }.'
+        )
+    if not ready.slicing_specs:
+        ready.slicing_specs.add()
+    for cross in ready.cross_slicing_specs:
+        for slicing in (cross.baseline_spec, *cross.slicing_specs):
+            if slicing not in ready.slicing_specs:
+                ready.slicing_specs.add().CopyFrom(slicing)
+    _count_rows(ready)
+    if champion and len(ready.model_specs) == 1:
+        # TFMA adds a baseline beside a nameless model only.
+        ready.model_specs[0].name = ""
+    completed: config_pb2.EvalConfig = config_util.update_eval_config_with_defaults(
+        ready, has_baseline=champion, rubber_stamp=True
+    )
+    move_thresholds(completed)
+    check_thresholds(completed, left_out=not champion and config_util.has_change_threshold(config))
     return completed
+
+
+def candidate_of(config: config_pb2.EvalConfig) -> config_pb2.ModelSpec:
+    """Return the model spec of the model that is to be blessed."""
+    return next(spec for spec in config.model_specs if not spec.is_baseline)
+
+
+def baseline_of(config: config_pb2.EvalConfig) -> config_pb2.ModelSpec | None:
+    """Return the model spec of the champion; None where there is none."""
+    return next((spec for spec in config.model_specs if spec.is_baseline), None)
 
 
 def check_columns(config: config_pb2.EvalConfig, columns: Mapping[str, str]) -> None:
@@ -74,7 +123,7 @@ def check_columns(config: config_pb2.EvalConfig, columns: Mapping[str, str]) -> 
         PenstockError: A label, weight, slicing or query column is missing, or the label or weight
             is not a number.
     """
-    spec = config.model_specs[0]
+    spec = candidate_of(config)
     numeric = ("int", "uint", "float", "double", "half", "bool")
     for role, name in (("label_key", spec.label_key), ("example_weight_key", _weight(config))):
         if not name:
@@ -87,49 +136,28 @@ def check_columns(config: config_pb2.EvalConfig, columns: Mapping[str, str]) -> 
     for slicing in config.slicing_specs:
         for name in (*slicing.feature_keys, *slicing.feature_values):
             _check_column("slicing_specs", name, columns)
+        if slicing.slice_keys_sql:
+            check_sql(slicing.slice_keys_sql, columns)
     for metrics in config.metrics_specs:
         if metrics.query_key:
             _check_column("query_key", metrics.query_key, columns)
 
 
-def needed_columns(config: config_pb2.EvalConfig) -> tuple[str, ...]:
+def needed_columns(config: config_pb2.EvalConfig, columns: Mapping[str, str]) -> tuple[str, ...]:
     """Return the columns that the metrics, slices and weights are computed from, label first."""
-    names = [config.model_specs[0].label_key]
+    names = [candidate_of(config).label_key]
     if _weight(config):
         names.append(_weight(config))
     for slicing in config.slicing_specs:
         names += [*slicing.feature_keys, *slicing.feature_values]
+        if slicing.slice_keys_sql:
+            names += columns_in_sql(slicing.slice_keys_sql, columns)
     names += [metrics.query_key for metrics in config.metrics_specs if metrics.query_key]
     return tuple(dict.fromkeys(names))
 
 
 def _weight(config: config_pb2.EvalConfig) -> str:
-    return str(config.model_specs[0].example_weight_key)
-
-
-def _parse(text: str) -> config_pb2.EvalConfig:
-    if not text.strip():
-        raise PenstockError("eval_config is empty; give a tfma.EvalConfig as proto text or JSON.")
-    config = config_pb2.EvalConfig()
-    try:
-        if text.lstrip().startswith("{"):
-            json_format.ParseDict(json.loads(text), config)
-        else:
-            text_format.Parse(text, config)
-    except text_format.ParseError as error:
-        where = f" at line {error.GetLine()}, column {error.GetColumn()}" if error.GetLine() else ""
-        said = str(error).removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
-        raise PenstockError(
-            f"eval_config is not a tfma.EvalConfig in proto text{where}: {said.rstrip('.')}."
-        ) from error
-    except json.JSONDecodeError as error:
-        raise PenstockError(
-            f"eval_config is not JSON at line {error.lineno}, column {error.colno}: {error.msg}."
-        ) from error
-    except json_format.ParseError as error:
-        said = str(error).splitlines()[0].rstrip(".")
-        raise PenstockError(f"eval_config is not a tfma.EvalConfig in JSON: {said}.") from error
-    return config
+    return str(candidate_of(config).example_weight_key)
 
 
 def _set_fields(message: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -151,97 +179,44 @@ def _set_fields(message: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _set_fields(entry, here)
 
 
-def _check_shape(config: config_pb2.EvalConfig) -> None:
-    if len(config.model_specs) != 1:
-        raise PenstockError(
-            f"eval_config has {len(config.model_specs)} model_specs; give exactly one, such as "
-            'model_specs { label_key: "late" }.'
-        )
-    if not config.model_specs[0].label_key:
-        raise PenstockError("model_specs of eval_config has no label_key; name the label's column.")
-    if not any(spec.metrics for spec in config.metrics_specs):
-        raise PenstockError(
-            "eval_config has no metrics, so there is nothing to decide on; add metrics_specs { "
-            'metrics { class_name: "AUC" } }.'
-        )
-
-
-def _metric_names(config: config_pb2.EvalConfig) -> list[list[str]]:
-    """Return the name that each metric will have, by metrics_spec, after trying to make it."""
-    registered = metric_types.registered_metrics()
-    return [
-        [_metric_name(metric, registered) for metric in spec.metrics]
+def _count_rows(config: config_pb2.EvalConfig) -> None:
+    """Have rows counted on every slice: a verdict says how many it is based on."""
+    plain = [
+        spec
         for spec in config.metrics_specs
+        if not (spec.query_key or spec.HasField("binarize") or spec.HasField("aggregate"))
     ]
+    if not any(metric.class_name == "ExampleCount" for spec in plain for metric in spec.metrics):
+        config.metrics_specs.add().metrics.add(class_name="ExampleCount")
 
 
-def _metric_name(metric: config_pb2.MetricConfig, registered: dict[str, Any]) -> str:
-    known = metric.class_name in registered or hasattr(tf_keras.metrics, metric.class_name)
-    if not (known or metric.module):
+def _check_models(config: config_pb2.EvalConfig) -> None:
+    """Check the model specs, and give the baseline what it shares with the candidate."""
+    candidates = [spec for spec in config.model_specs if not spec.is_baseline]
+    baselines = [spec for spec in config.model_specs if spec.is_baseline]
+    if len(candidates) != 1 or len(baselines) > 1:
         raise PenstockError(
-            f"eval_config asks for the metric {metric.class_name!r}, which neither TFMA nor Keras "
-            "has; give one of tfma.metrics or tf.keras.metrics, or say its module."
+            f"eval_config has {len(config.model_specs)} model_specs, {len(baselines)} of them "
+            "baselines; give exactly one, such as "
+            'model_specs { label_key: "late" }, and at most one more with is_baseline: true.'
         )
-    try:
-        return str(metric_specs.metric_instance(metric, registered).name)
-    except Exception as error:
-        said = str(error).partition("\n")[0].rstrip(".")
-        raise PenstockError(
-            f"The metric {metric.class_name!r} of eval_config cannot be made: {said}."
-        ) from error
-
-
-def _move_thresholds(config: config_pb2.EvalConfig, names: list[list[str]]) -> None:
-    """Move thresholds by metric name to their metrics.
-
-    TFMA keeps the former for metrics that the model computes itself, and finds no others there.
-    """
-    for spec, known in zip(config.metrics_specs, names, strict=True):
-        for name in sorted({*spec.thresholds, *spec.per_slice_thresholds}):
-            if name not in known:
+    candidate = candidates[0]
+    if not candidate.label_key:
+        raise PenstockError("model_specs of eval_config has no label_key; name the label's column.")
+    for baseline in baselines:
+        for field in ("label_key", "example_weight_key"):
+            if getattr(baseline, field) not in ("", getattr(candidate, field)):
                 raise PenstockError(
-                    f"eval_config has a threshold on {name!r}, but its metrics_specs entry has "
-                    f"{', '.join(known) or 'no metric'}; add that metric or correct the name."
+                    f"The baseline of eval_config has {field} {getattr(baseline, field)!r} and the "
+                    f"candidate {getattr(candidate, field)!r}; both are measured on the same rows "
+                    "by the same label and weight, so leave the baseline's out."
                 )
-            metric = spec.metrics[known.index(name)]
-            if name in spec.thresholds:
-                if metric.HasField("threshold"):
-                    raise PenstockError(
-                        f"eval_config has two thresholds on {name!r}; leave one of them out."
-                    )
-                metric.threshold.CopyFrom(spec.thresholds[name])
-            if name in spec.per_slice_thresholds:
-                metric.per_slice_thresholds.extend(spec.per_slice_thresholds[name].thresholds)
-        spec.ClearField("thresholds")
-        spec.ClearField("per_slice_thresholds")
-
-
-def _check_thresholds(config: config_pb2.EvalConfig) -> None:
-    found = metric_specs.metric_thresholds_from_metrics_specs(
-        config.metrics_specs, eval_config=config
-    )
-    thresholds = [(key, *pair) for key, pairs in found.items() for pair in pairs]
-    if not thresholds:
-        raise PenstockError(
-            "eval_config has no thresholds, and a gate without thresholds lets everything through; "
-            "add a threshold { value_threshold { lower_bound { value: ... } } } to a metric."
-        )
-    sliced_by = {
-        frozenset((*slicing.feature_keys, *slicing.feature_values))
-        for slicing in config.slicing_specs
-    }
-    for key, slicing, threshold in thresholds:
-        if not (threshold.HasField("lower_bound") or threshold.HasField("upper_bound")):
+            setattr(baseline, field, getattr(candidate, field))
+        candidate.name = candidate.name or constants.CANDIDATE_KEY
+        baseline.name = baseline.name or constants.BASELINE_KEY
+        if candidate.name == baseline.name:
             raise PenstockError(
-                f"The threshold on {key.name!r} in eval_config has neither lower_bound nor "
-                "upper_bound, so every value passes; give one."
-            )
-        names = frozenset((*slicing.feature_keys, *slicing.feature_values) if slicing else ())
-        if slicing and names not in sliced_by:
-            where = f"slices by {' and '.join(sorted(names))}" if names else "all rows"
-            raise PenstockError(
-                f"The threshold on {key.name!r} in eval_config is for {where}, which "
-                "slicing_specs does not make; add that slicing there."
+                f"Both model_specs of eval_config are named {candidate.name!r}; name them apart."
             )
 
 

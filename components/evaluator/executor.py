@@ -1,155 +1,233 @@
-"""From an exported model and a split to metrics, a verdict and a page."""
+"""From models and a split to metrics, how sure they are, a verdict and a page."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+from tensorflow_model_analysis.proto import config_pb2
+from tensorflow_model_analysis.utils import config_util
+
 from ...data.digest import digest_path
-from ...data.examples import read_manifest
+from ...data.examples import Manifest, read_manifest
 from ...data.output import new_folder
 from ...errors import PenstockError
+from ...evaluation.blessing import FILE, read_forced
+from ...evaluation.champion import read_champion
 from .analysis import Analysis, analyze
-from .config import check_columns, needed_columns, read_eval_config
+from .config import (
+    baseline_of,
+    candidate_of,
+    check_columns,
+    complete,
+    needed_columns,
+    parse_eval_config,
+)
+from .curves import curves_of
+from .formulas import count_names, formulas
 from .page import render
-from .predictions import predict
-from .verdict import Verdict, judge, metric_name
+from .policy import Policy, read_policy
+from .predictions import Predictions, Source, predict
+from .records import blessing_record, metrics_record, result, write_json, write_table
+from .significance import Significance, assess
+from .thresholds import thresholds_of
+from .verdict import Evidence, judge
+
+JACKKNIFE_SEED = 20  # TFMA's generator takes 32 bits, and wants another stream than ours.
 
 
 def evaluate(
     examples: str | os.PathLike[str],
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None,
     evaluation: str | os.PathLike[str],
     blessing: str | os.PathLike[str],
     report: str | os.PathLike[str],
     eval_config: str,
     split: str = "eval",
+    *,
+    champion: str | os.PathLike[str] | None = None,
+    policy: Mapping[str, Any] | str | None = None,
+    replicates: int = 200,
+    seed: int = 0,
+    forced: Mapping[str, str] | None = None,
     beam_pipeline_args: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Evaluate the model on one split and write the evaluation, the blessing and its page.
+    """Evaluate a model on one split and write the evaluation, the blessing and its page.
 
     Args:
         examples: The Examples' folder.
-        model: The Model's folder.
-        evaluation: The folder to write TFMA's output and `metrics.json` into.
+        model: The Model's folder; None where `prediction_key` names a column of the Examples that
+            holds the predictions.
+        evaluation: The folder to write TFMA's output, `metrics.json` and `metrics.parquet` into.
         blessing: The folder to write `blessing.json` and `blessing.html` into.
         report: The file to write the page to once more.
-        eval_config: A tfma.EvalConfig as proto text or JSON.
+        eval_config: A tfma.EvalConfig as proto text, JSON or YAML.
         split: Which split.
+        champion: The Model's folder of the model in use; None, or a folder that says so, where
+            there is none yet.
+        policy: How the thresholds decide; see `read_policy`.
+        replicates: Of the bootstrap; 0 turns it off.
+        seed: Of the bootstrap.
+        forced: `by`, `reason` and `expires`, to bless the model against the verdict.
         beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
 
     Returns:
-        `blessed`, `reason`, `metrics` (the finite ones over all rows), and `evaluation` and
-        `blessing`: metadata for the two artifacts, each with a `summary`.
+        `blessed`, `reason`, `metrics` (the finite ones over all rows), `summary` (Markdown), `roc`
+        (points of the ROC curve), and `evaluation` and `blessing`: metadata for the two artifacts.
 
     Raises:
-        PenstockError: The config, the columns, the model or the split do not fit together.
+        PenstockError: The config, the policy, the columns, the models or the split do not fit
+            together.
     """
-    config = read_eval_config(eval_config)
+    rules, override = read_policy(policy), read_forced(forced) if forced else None
+    _check_numbers(replicates, seed, rules)
+    asked = parse_eval_config(eval_config)
+    in_use = read_champion(champion)
+    config = complete(asked, champion=in_use is not None or _baseline_is_a_column(asked))
     manifest = read_manifest(examples)
     columns = {column.name: column.type for column in manifest.columns}
     check_columns(config, columns)
-    spec = config.model_specs[0]
-    predictions = predict(
-        examples,
-        split,
-        model,
-        needed_columns(config),
-        required=[name for name in (spec.label_key, spec.example_weight_key) if name],
-        signature=spec.signature_name,
-        output=spec.prediction_key,
-        known_columns=columns,
-    )
-    spec.prediction_key = predictions.prediction_column
-
+    predictions = _predict(examples, split, model, in_use, config, columns)
     with new_folder(evaluation) as folder:
         analysis = analyze(
             predictions.batches,
             config,
             folder,
             data_location=split,
+            jackknife_seed=seed + JACKKNIFE_SEED if replicates else None,
+            rows_alone=_needs_jackknife(config, rules),
             beam_pipeline_args=beam_pipeline_args,
         )
-        metrics = _metrics(analysis, predictions.rows)
-        _write_json(folder / "metrics.json", metrics)
+        whole = _whole(predictions)
+        significance = _assess(whole, predictions, config, analysis, replicates, seed)
+        metrics = metrics_record(config, analysis, significance, predictions, rules.confidence)
+        write_json(folder / "metrics.json", metrics)
+        write_table(folder / "metrics.parquet", metrics)
+    evidence = Evidence(
+        predictions.rows,
+        predictions.not_finite[candidate_of(config).name],
+        analysis,
+        significance,
+        champion_missing=baseline_of(config) is None and _compares(asked),
+    )
+    verdict = judge(config, evidence, rules)
+    record = blessing_record(
+        verdict, rules, predictions.rows, evidence.champion_missing, override
+    ) | _digests(model, in_use, manifest)
+    curves = curves_of(whole, config)
+    page = render(record, metrics, curves, _provenance(model), split, manifest.spans)
+    _write(blessing, report, record, page)
+    roc = [
+        {"fpr": float(fpr), "tpr": float(tpr), "threshold": float(threshold)}
+        for fpr, tpr, threshold in (curves[0].roc if curves else [])
+    ]
+    return result(record, metrics, roc)
 
-    verdict = judge(config, analysis, predictions.rows, predictions.not_finite)
-    record = {
-        "blessed": verdict.blessed,
-        "reason": verdict.reason,
-        "rows": predictions.rows,
-        "checks": [
-            {
-                "metric": check.metric,
-                "slice": dict(check.slice),
-                "kind": check.kind,
-                "bound": check.bound,
-                "value": check.value,
-                "passed": check.passed,
-                "reason": check.reason,
-            }
-            for check in verdict.checks
-        ],
-        "model_digest": digest_path(Path(model) / "serving"),
+
+def _check_numbers(replicates: int, seed: int, policy: Policy) -> None:
+    if not 0 <= replicates <= 10_000 or replicates == 1:
+        raise PenstockError(
+            f"replicates is {replicates}; give 0 for none, or 2 to 10,000, such as 200."
+        )
+    if seed < 0:
+        raise PenstockError(f"seed is {seed}; give a number from 0 on.")
+    if policy.confident and replicates == 0:
+        raise PenstockError(
+            "The blessing policy's mode is confident, and replicates is 0, so most metrics would "
+            "have no interval to decide by; give replicates, such as 200."
+        )
+
+
+def _compares(config: config_pb2.EvalConfig) -> bool:
+    return bool(config_util.has_change_threshold(config))
+
+
+def _baseline_is_a_column(config: config_pb2.EvalConfig) -> bool:
+    """Return whether the champion's predictions are in the Examples, in a column of their own."""
+    baseline = baseline_of(config)
+    return (
+        baseline is not None
+        and bool(baseline.prediction_key)
+        and (baseline.prediction_key != candidate_of(config).prediction_key)
+    )
+
+
+def _predict(
+    examples: str | os.PathLike[str],
+    split: str,
+    model: str | os.PathLike[str] | None,
+    champion: Path | None,
+    config: config_pb2.EvalConfig,
+    columns: Mapping[str, str],
+) -> Predictions:
+    """Predict with each model, and name the columns of the predictions in `config`."""
+    spec = candidate_of(config)
+    of_model = {spec.name: model}
+    baseline = baseline_of(config)
+    if baseline is not None:
+        of_model[baseline.name] = champion
+    sources = []
+    for s in config.model_specs:
+        copied = s.is_baseline and model is None and s.prediction_key == spec.prediction_key
+        # The column of the candidate's predictions is no output of the champion.
+        output = "" if copied and champion is not None else s.prediction_key
+        sources.append(Source(s.name, of_model[s.name], s.signature_name, output))
+    predictions = predict(
+        examples,
+        split,
+        sources,
+        needed_columns(config, columns),
+        required=[name for name in (spec.label_key, spec.example_weight_key) if name],
+        known_columns=columns,
+    )
+    for s in config.model_specs:
+        s.prediction_key = predictions.columns[s.name]
+    return predictions
+
+
+def _needs_jackknife(config: config_pb2.EvalConfig, policy: Policy) -> bool:
+    """Return whether a threshold needs an interval that only TFMA can make."""
+    known = {*formulas(config), *count_names(config)}
+    return policy.confident and any(t.key.name not in known for t in thresholds_of(config))
+
+
+def _whole(predictions: Predictions) -> pa.RecordBatch | None:
+    if not predictions.batches:
+        return None
+    return pa.Table.from_batches(predictions.batches).combine_chunks().to_batches()[0]
+
+
+def _assess(
+    whole: pa.RecordBatch | None,
+    predictions: Predictions,
+    config: config_pb2.EvalConfig,
+    analysis: Analysis,
+    replicates: int,
+    seed: int,
+) -> Significance:
+    if whole is None:
+        return Significance({}, {})
+    return assess(whole, predictions.numbers, config, analysis, replicates=replicates, seed=seed)
+
+
+def _digests(
+    model: str | os.PathLike[str] | None, champion: Path | None, manifest: Manifest
+) -> dict[str, Any]:
+    return {
+        "model_digest": digest_path(Path(model) / "serving") if model else None,
+        "champion_digest": digest_path(champion / "serving") if champion else None,
         "examples_digest": manifest.content_digest,
     }
-    page = render(record, metrics, _provenance(model), split, manifest.spans)
-    with new_folder(blessing) as folder:
-        _write_json(folder / "blessing.json", record)
-        (folder / "blessing.html").write_text(page, encoding="utf-8")
-    Path(report).parent.mkdir(parents=True, exist_ok=True)
-    Path(report).write_text(page, encoding="utf-8")
-    return _result(verdict, metrics)
 
 
-def _metrics(analysis: Analysis, rows: int) -> dict[str, Any]:
-    """Return what metrics.json holds: JSON has no NaN, so what is not finite is null."""
-    return {
-        "model": "candidate",
-        "rows": rows,
-        "slices": [
-            {
-                "slice": dict(where),
-                "metrics": {
-                    metric_name(key): value if math.isfinite(value) else None
-                    for key, value in sorted(found.items())
-                },
-            }
-            for where, found in analysis.slices.items()
-        ],
-    }
-
-
-def _result(verdict: Verdict, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    overall: dict[str, Any] = next((s["metrics"] for s in metrics["slices"] if not s["slice"]), {})
-    finite = {name: value for name, value in overall.items() if value is not None}
-    slices = len(metrics["slices"]) - bool(overall)
-    shown = ", ".join(f"{n} {v:.4g}" for n, v in finite.items() if n != "example_count")
-    counted = f"{metrics['rows']:,} rows, {slices} slice{'' if slices == 1 else 's'}"
-    passed = sum(check.passed for check in verdict.checks)
-    gate = f"{passed} of {len(verdict.checks)} checks passed"
-    return {
-        "blessed": verdict.blessed,
-        "reason": verdict.reason,
-        "metrics": finite,
-        "evaluation": {"summary": f"{counted}: {shown}" if shown else counted, **finite},
-        "blessing": {
-            "summary": f"blessed, {gate}" if verdict.blessed else f"not blessed: {verdict.reason}",
-            "blessed": verdict.blessed,
-            "checks": len(verdict.checks),
-            "failed_checks": len(verdict.checks) - passed,
-        },
-    }
-
-
-def _provenance(model: str | os.PathLike[str]) -> dict[str, Any]:
+def _provenance(model: str | os.PathLike[str] | None) -> dict[str, Any]:
     """Return what the trainer recorded about the model; nothing where it recorded nothing."""
-    file = Path(model) / "model.json"
-    if not file.is_file():
+    file = Path(model) / "model.json" if model else None
+    if file is None or not file.is_file():
         return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -158,6 +236,14 @@ def _provenance(model: str | os.PathLike[str]) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _write_json(file: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    file.write_text(text, encoding="utf-8")
+def _write(
+    blessing: str | os.PathLike[str],
+    report: str | os.PathLike[str],
+    record: Mapping[str, Any],
+    page: str,
+) -> None:
+    with new_folder(blessing) as folder:
+        write_json(folder / FILE, record)
+        (folder / "blessing.html").write_text(page, encoding="utf-8")
+    Path(report).parent.mkdir(parents=True, exist_ok=True)
+    Path(report).write_text(page, encoding="utf-8")

@@ -10,6 +10,7 @@ from ..errors import PenstockError
 from .compile import compile_pipeline
 from .gc import gc
 from .lineage import lineage
+from .models import models
 from .options import EXIT_CODES
 from .run import run
 from .runs import runs
@@ -46,5 +47,5 @@ def cli() -> None:
     """Run and compile Kubeflow pipelines built from Penstock's components."""
 
 
-for command in (run, compile_pipeline, runs, lineage, gc, schema):
+for command in (run, compile_pipeline, runs, lineage, gc, models, schema):
     cli.add_command(command)

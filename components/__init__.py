@@ -8,6 +8,7 @@ __all__ = ["author_file", "author_wheel"]
 
 # Inside a running step kfp.dsl loads its runtime half alone, and no component is declared.
 if hasattr(dsl, "component"):
+    from .champion_resolver.component import champion_resolver
     from .evaluator.component import evaluator
     from .example_gen.component import example_gen
     from .example_validator.component import example_validator
@@ -18,6 +19,7 @@ if hasattr(dsl, "component"):
     from .transform.component import transform
 
     __all__ += [
+        "champion_resolver",
         "evaluator",
         "example_gen",
         "example_validator",

@@ -71,6 +71,7 @@ def test_a_blessed_model_becomes_version_one(model, blessing, tmp_path):
         "destination": str(tmp_path / "serve" / "1"),
         "version": 1,
         "content_digest": digest_path(model / "serving"),
+        "registered": None,
     }
     assert result == {"summary": written["reason"], **written}
 
@@ -180,6 +181,7 @@ def test_an_unblessed_model_is_refused_in_words_and_the_step_goes_on(model, tmp_
         "destination": None,
         "version": None,
         "content_digest": None,
+        "registered": None,
     }
     assert pushed_model.metadata["summary"] == outputs.reason
 
@@ -197,9 +199,9 @@ def test_what_cannot_be_pushed_fails_with_a_sentence(model, blessing, tmp_path):
     refused("cannot be written to (Not a directory)", destination=str(file / "below"))
     refused("cannot be written to", destination="/proc/penstock")
     refused("is a URL, and this version pushes to local folders only", destination="s3://models/a")
-    refused("destination is empty", destination=" ")
+    refused("There is nowhere to push to", destination=" ")
 
-    refused("There is no SavedModel at", model=tmp_path / "nothing")
+    refused("There is no model at", model=tmp_path / "nothing")
     refused("There is no blessing at", blessing=tmp_path / "nothing")
     other = write_model(tmp_path / "other", "two")
     refused("is of another model", blessing=bless(tmp_path / "others", other))

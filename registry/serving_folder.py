@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...data.digest import digest_path
-from ...errors import PenstockError
+from ..data.digest import digest_path
+from ..errors import PenstockError
 
 HIDDEN = ".penstock"
 
@@ -69,10 +69,20 @@ def version_with(destination: Path, digest: str) -> int | None:
     return None
 
 
-def add_version(destination: Path, content: Path, digest: str) -> int:
-    """Copy the folder `content` to the next version number; it appears whole or not at all.
+@contextmanager
+def staged(
+    destination: Path, content: Path, digest: str, *, linked: bool = False
+) -> Iterator[Path]:
+    """Copy the folder `content` aside, flush it and verify it; `publish` makes it a version.
 
-    To be called with the lock held. The number is above every one that was ever used here.
+    To be called with the lock held. What is not published is gone when the block ends.
+
+    Args:
+        destination: The folder of versions.
+        content: What to copy.
+        digest: Of the content, which the copy must have.
+        linked: Link the files instead of copying them: for content of the same destination, where
+            it takes no time and no space.
 
     Raises:
         PenstockError: The copy could not be written, or is not equal to `content`.
@@ -82,34 +92,96 @@ def add_version(destination: Path, content: Path, digest: str) -> int:
     shutil.rmtree(incoming, ignore_errors=True)
     work = incoming / uuid.uuid4().hex
     try:
-        incoming.mkdir()
-        shutil.copytree(content, work)
-        _flush(work)
-        if digest_path(work) != digest:
+        try:
+            incoming.mkdir()
+            shutil.copytree(content, work, copy_function=os.link if linked else shutil.copy2)
+            _flush(work)
+            copied = digest_path(work)
+        except (OSError, shutil.Error) as error:
+            raise _not_pushed(destination, error) from error
+        if copied != digest:
             raise PenstockError(
                 f"The copy of {content} on its way to {destination} differs from the original; "
                 "check the disk and push again."
             )
-        return _appear(destination, work, digest)
-    except (OSError, shutil.Error) as error:
-        raise PenstockError(
-            f"The model could not be copied to {destination} ({_reason(error)}); nothing was "
-            "pushed, so mend that and push again."
-        ) from error
+        yield work
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _appear(destination: Path, work: Path, digest: str) -> int:
-    """Rename `work` to the first free number above all used ones and return it."""
-    version = max([0, *versions(destination), *_recorded_versions(destination)]) + 1
-    while os.path.lexists(destination / str(version)):
-        version += 1
-    # Recorded first: a full disk must not strike after the version is visible.
-    _record(destination, version, digest)
-    work.rename(destination / str(version))
-    _flush_entry(destination)
-    return version
+def next_version(destination: Path) -> int:
+    """Return the number above all that were ever used; to be called with the lock held."""
+    number = max([0, *versions(destination), *_recorded_versions(destination)]) + 1
+    while os.path.lexists(destination / str(number)):
+        number += 1
+    return number
+
+
+def publish(destination: Path, work: Path, digest: str) -> int:
+    """Make what was staged the next version, in one rename, and return its number.
+
+    Raises:
+        PenstockError: The disk takes no more; there is no new version.
+    """
+    number = next_version(destination)
+    try:
+        # Recorded first: a full disk must not strike after the version is visible.
+        _record(destination, number, digest)
+        work.rename(destination / str(number))
+        _flush_entry(destination)
+    except OSError as error:
+        raise _not_pushed(destination, error) from error
+    return number
+
+
+def serve_again(destination: Path, digest: str, before: Callable[[Path], None]) -> int | None:
+    """Make an earlier version the newest again, by links under a new number.
+
+    TensorFlow Serving loads the highest number, so going back means a higher one with the earlier
+    content. To be called with the lock held.
+
+    Args:
+        destination: The folder of versions.
+        digest: Of the content to serve.
+        before: Called with the version's folder when only the rename is left to do; what it raises
+            stops the switch.
+
+    Returns:
+        The version that is newest now; None if no version has this content.
+    """
+    there = version_with(destination, digest)
+    if there is None:
+        return None
+    if there == versions(destination)[-1]:
+        before(destination / str(there))
+        return there
+    with staged(destination, destination / str(there), digest, linked=True) as work:
+        before(destination / str(next_version(destination)))
+        return publish(destination, work, digest)
+
+
+def remove_old(destination: Path, keep: int, needed: Container[str] = ()) -> list[int]:
+    """Remove all versions but the newest; to be called with the lock held.
+
+    Args:
+        destination: The folder of versions.
+        keep: So many stay, at least 1.
+        needed: Digests of content that stays too, such as what a registry's aliases point to.
+
+    Returns:
+        The numbers of the removed ones.
+    """
+    removed = []
+    for number in versions(destination)[:-keep]:
+        digest = _recorded(destination, number)
+        if digest is None or digest in needed:
+            continue
+        # Out of sight in one rename, so that nobody loads half a version.
+        gone = destination / HIDDEN / f"removed-{uuid.uuid4().hex}"
+        (destination / str(number)).rename(gone)
+        shutil.rmtree(gone)
+        removed.append(number)
+    return removed
 
 
 def _recorded_versions(destination: Path) -> list[int]:
@@ -156,8 +228,13 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit() and name == str(int(name))
 
 
-def _reason(error: OSError) -> str:
+def _not_pushed(destination: Path, error: OSError) -> PenstockError:
     # shutil.Error holds a list of (source, target, reason) in place of an errno.
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-        return str(error.args[0][0][2])
-    return error.strerror or str(error)
+        reason = str(error.args[0][0][2])
+    else:
+        reason = error.strerror or str(error)
+    return PenstockError(
+        f"The model could not be copied to {destination} ({reason}); nothing was pushed, so mend "
+        "that and push again."
+    )

@@ -1,0 +1,91 @@
+"""From a product's name to the model that is in use."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from typing import Any
+
+from ...data.output import new_folder
+from ...errors import PenstockError
+from ...registry.champion import resolve
+from ...registry.connection import open_registry
+from ...registry.versions import Version, fetch_version
+
+
+def resolve_champion(
+    champion: str | os.PathLike[str],
+    registry: str,
+    product: str,
+    which: str = "champion",
+    as_of: str = "",
+) -> dict[str, Any]:
+    """Write the model that is asked for to the folder `champion`, or `none.json` if there is none.
+
+    Args:
+        champion: The folder to write.
+        registry: A folder or the URI of an MLflow server.
+        product: The product.
+        which: `champion`, `previous`, `challenger` or `latest_blessed`.
+        as_of: A time in ISO 8601 with a time zone; now when empty.
+
+    Returns:
+        Metadata: summary, none (whether there is none), version (0 if none), product, digest.
+
+    Raises:
+        PenstockError: A parameter is wrong, or the registry could not be asked, or its files are
+            not what was registered. Nothing is written.
+    """
+    moment = _moment(as_of)
+    opened = open_registry(registry)
+    found = resolve(opened, product, which, moment)
+    with new_folder(champion) as folder:
+        if found is None:
+            reason = f"{product} has no {_words(which)}{_when(as_of)} in {registry}."
+            text = json.dumps({"reason": reason}, indent=2, ensure_ascii=False) + "\n"
+            (folder / "none.json").write_text(text, encoding="utf-8")
+            return {"summary": reason, "none": True, "version": 0, "product": product, "digest": ""}
+        fetch_version(opened, found, folder)
+    return {
+        "summary": f"{_sentence(found, which)}{_when(as_of)}",
+        "none": False,
+        "version": found.number,
+        "product": product,
+        "digest": found.digest,
+    }
+
+
+def _moment(as_of: str) -> datetime | None:
+    if not as_of.strip():
+        return None
+    try:
+        # Python 3.10 does not read the Z that others write for UTC.
+        moment = datetime.fromisoformat(as_of.strip().replace("Z", "+00:00"))
+    except ValueError as error:
+        raise PenstockError(
+            f"as_of is {as_of!r}, which is no time in ISO 8601; give one such as "
+            "2026-01-31T12:00:00+00:00."
+        ) from error
+    if moment.tzinfo is None:
+        raise PenstockError(
+            f"as_of is {as_of!r}, without a time zone; give one such as 2026-01-31T12:00:00+00:00."
+        )
+    return moment
+
+
+def _words(which: str) -> str:
+    return "blessed version" if which == "latest_blessed" else which
+
+
+def _when(as_of: str) -> str:
+    return f" as of {as_of.strip()}" if as_of.strip() else ""
+
+
+def _sentence(found: Version, which: str) -> str:
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in found.metrics.items())
+    return (
+        f"Version {found.number} of {found.product} is the "
+        f"{'latest blessed one' if which == 'latest_blessed' else which}"
+        f"{f' ({metrics})' if metrics else ''}"
+    )

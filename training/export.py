@@ -23,9 +23,6 @@ from .fn_args import FnArgs
 RAW = "serving_default"
 SERIALIZED = "serving_examples"
 
-# tf.Example has no NaN among its integers; nothing that float32 could hold apart lies here.
-_NO_INTEGER = int(np.iinfo(np.int64).min)
-
 
 _TOLERANCE = {"float32": 1e-5, "float16": 2**-9, "bfloat16": 2**-6}
 
@@ -100,20 +97,29 @@ def parse_examples(examples: tf.Tensor, columns: Mapping[str, Kind]) -> dict[str
 
     Returns:
         `{column: [batch]}`: strings with `""`, numbers float32 with NaN where an example lacks the
-        column.
+        column or has an empty list.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When run on an example with several values of a column.
     """
-    features = {
-        "string": tf.io.FixedLenFeature([], tf.string, ""),
-        "integer": tf.io.FixedLenFeature([], tf.int64, _NO_INTEGER),
-        "float": tf.io.FixedLenFeature([], tf.float32, float("nan")),
-    }
-    parsed = tf.io.parse_example(examples, {c: features[kind] for c, kind in columns.items()})
-    for column, kind in columns.items():
-        if kind == "integer":
-            value = parsed[column]
-            number = tf.cast(value, tf.float32)
-            parsed[column] = tf.where(value == _NO_INTEGER, float("nan"), number)
-    return {column: parsed[column] for column in columns}
+    dtypes = {"string": tf.string, "integer": tf.int64, "float": tf.float32}
+    # Lists of any length are asked for, as those of length 1 would refuse an empty one.
+    lists = tf.io.parse_example(
+        examples, {c: tf.io.RaggedFeature(dtypes[kind]) for c, kind in columns.items()}
+    )
+    return {column: _one_value(lists[column], column, kind) for column, kind in columns.items()}
+
+
+def _one_value(lists: tf.RaggedTensor, column: str, kind: Kind) -> tf.Tensor:
+    lengths = lists.row_lengths()
+    single = tf.debugging.assert_less_equal(
+        lengths, tf.ones_like(lengths), f"The feature {column} has more than one value in a row."
+    )
+    with tf.control_dependencies([single] if single is not None else []):
+        if kind == "string":
+            return lists.to_tensor("", shape=[None, 1])[:, 0]
+        numbers = tf.cast(lists, tf.float32)
+        return numbers.to_tensor(float("nan"), shape=[None, 1])[:, 0]
 
 
 def check_export(args: FnArgs, source: str) -> str:

@@ -1,6 +1,6 @@
 from kfp import dsl
 
-from ..artifacts import Examples, Schema, Statistics, TransformGraph
+from ..artifacts import Examples, Model, Schema, Statistics, TransformGraph
 from ..image import image
 
 
@@ -11,6 +11,7 @@ def transform(
     schema: dsl.Input[Schema],
     transform_graph: dsl.Output[TransformGraph],
     module: str,
+    base_model: dsl.Input[Model] = None,
     train_split: str = "train",
 ):
     """Fit the features that the author's module declares, as one Keras model.
@@ -23,8 +24,11 @@ def transform(
         examples: The rows; the training split is fitted to.
         statistics: Their statistics, the training split among them.
         schema: Says of what type each column is.
-        module: Import path (installed where the step runs), or path of a `.py` file, of the module
-            that defines `FEATURES`.
+        module: The module that defines `FEATURES`: an import path (installed where the step runs),
+            the path of a `.py` file there, or what `author_file` or `author_wheel` give.
+        base_model: The model that training will start from, such as the champion. Features that
+            are declared as its were keep its vocabularies, boundaries and scales, so that its
+            weights go on meaning what they meant.
         train_split: The split to fit to.
 
     Returns:
@@ -34,6 +38,12 @@ def transform(
 
     transform_graph.metadata.update(
         fit_transform(
-            examples.path, statistics.path, schema.path, transform_graph.path, module, train_split
+            examples.path,
+            statistics.path,
+            schema.path,
+            transform_graph.path,
+            module,
+            train_split,
+            base_model.path if base_model else None,
         )
     )

@@ -16,6 +16,7 @@ from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ...training.author import author_attribute, load_author_module, module_source
 from ...training.author_code import module_name
+from .base_model import states_of
 from .features import check_features
 from .fit import fit_feature
 from .inputs import check_categories, check_columns, split_statistics
@@ -28,6 +29,7 @@ def fit_transform(
     transform_graph: str | os.PathLike[str],
     module: str,
     train_split: str = "train",
+    base_model: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Fit the features that the author's module declares; write a TransformGraph.
 
@@ -38,10 +40,13 @@ def fit_transform(
         transform_graph: Where to write.
         module: Import path or `.py` file of the module that defines `FEATURES`.
         train_split: The split to fit to.
+        base_model: Folder of the Model that training will start from. Features that are declared
+            as its were keep its state: vocabularies, boundaries and scales.
 
     Returns:
         Metadata: `summary`, `module`, `module_digest`, `train_rows`, `features` (their number),
-        `sources` (how many were fitted from statistics, data, or needed no fitting).
+        `sources` (how many were fitted from statistics or data, taken from `base_model`, or needed
+        no fitting).
 
     Raises:
         PenstockError: The module, a declaration, a column or the data is not as it should be; the
@@ -65,8 +70,9 @@ def fit_transform(
         for batch in iter_batches(examples, train_split, [name]):
             yield batch.column(0)
 
+    kept = states_of(base_model, features) if base_model is not None else {}
     states = {
-        name: fit_feature(name, feature, seen.get(feature.columns[0]), column)
+        name: kept.get(name) or fit_feature(name, feature, seen.get(feature.columns[0]), column)
         for name, feature in features.items()
     }
     origin = {
@@ -84,7 +90,7 @@ def fit_transform(
         content = write_transform_graph(folder, model, features, states, kinds, origin)
     sources = dict(sorted(Counter(state.source for state in states.values()).items()))
     width = sum(feature["width"] for feature in content["features"].values())
-    fitted = ", ".join(f"{count} from {source}" for source, count in sources.items())
+    fitted = ", ".join(f"{n} from {source.replace('_', ' ')}" for source, n in sources.items())
     return {
         "summary": f"{len(features)} features, {width} wide, fitted {fitted}",
         "module": origin["module"],

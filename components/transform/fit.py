@@ -27,12 +27,13 @@ class State:
     """What was fitted for one feature.
 
     Attributes:
-        source: `statistics`, `data`, or `declaration` when nothing had to be fitted.
+        source: `statistics`, `data`, `base_model` when it was taken from there, or `declaration`
+            when nothing had to be fitted.
         values: `Numeric`: `fill`, `shift`, `scale`. `Bucketized`: `boundaries`. `Categorical`:
             `vocabulary`. Others: nothing.
     """
 
-    source: Literal["statistics", "data", "declaration"]
+    source: Literal["statistics", "data", "base_model", "declaration"]
     values: dict[str, Any] = field(default_factory=dict)
 
 

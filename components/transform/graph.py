@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from ...models.transform_graph import DESCRIPTION, FORMAT, PREPROCESSING, Kind
+from .base_model import declaration_of
 from .features import Feature
 from .fit import State
 from .preprocessing import index_size, save_preprocessing
@@ -39,10 +39,7 @@ def write_transform_graph(
     """
     described = {
         name: {
-            "declaration": {
-                "type": type(feature).__name__,
-                **{field.name: getattr(feature, field.name) for field in fields(feature)},
-            },
+            "declaration": declaration_of(feature),
             "source": states[name].source,
             "state": states[name].values,
             "width": int(model.output[name].shape[-1]),

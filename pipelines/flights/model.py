@@ -14,7 +14,9 @@ def build_model(fn_args):
     import keras
 
     given = {"units": 64, "dropout": 0.2, "learning_rate": 0.01, **fn_args.hyperparameters}
-    rate = keras.optimizers.schedules.CosineDecay(given["learning_rate"], fn_args.train_steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        float(given["learning_rate"]), fn_args.train_steps
+    )
     inputs = fn_args.transform.inputs()
     hidden = keras.layers.Concatenate()(list(inputs.values()))
     hidden = keras.layers.Dense(given["units"], activation="relu")(hidden)

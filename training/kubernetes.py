@@ -140,7 +140,8 @@ def _create(client: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
             field_validation="Strict",
         )
     except client.ApiException as error:
-        if error.status == 404:
+        # A namespace that is not there is a 404 too, and says so.
+        if error.status == 404 and "namespaces" not in _reason(error):
             raise PenstockError(
                 f"The cluster knows no {kind} ({manifest['apiVersion']}); install Kubeflow Trainer "
                 "for TrainJob or the Training Operator for TFJob, or give kubernetes the other "

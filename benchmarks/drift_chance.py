@@ -10,6 +10,7 @@ that they ask for; min_n is left aside, as its worth is what the table shows.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "drift.md"
 SIZES = (100, 300, 1000, 5000)
 SIGMAS = (0.1, 0.25, 0.5)
 POINTS = (0.05, 0.10, 0.20)
+# What TFDV's tutorial takes, beside our defaults.
+TUTORIAL = 0.01
 FIVE = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
 
 Random = np.random.Generator
@@ -82,24 +85,25 @@ SHIFTED: dict[str, tuple[Sample, Sample]] = {
 }
 
 
-def measures_of(kind: str, of_missing: bool) -> list[str]:
-    """Return the measures that the law is about."""
+def measures_of(kind: str, of_missing: bool) -> list[tuple[str, float]]:
+    """Return the measures that the law is about, with the thresholds to try."""
     if of_missing:
-        return [MISSING_RATE_CHANGE.name]
-    return [m.name for m in MEASURES.values() if kind in m.kinds and m is not MISSING_RATE_CHANGE]
+        return [(MISSING_RATE_CHANGE.name, MISSING_RATE_CHANGE.threshold)]
+    fitting = [m for m in MEASURES.values() if kind in m.kinds and m is not MISSING_RATE_CHANGE]
+    tutorial = [(m.name, TUTORIAL) for m in fitting if m.name.startswith("tfdv")]
+    return [(m.name, m.threshold) for m in fitting] + tutorial
 
 
 def alarms(
     random: Random, one: Sample, other: Sample, n: int, repeats: int, of_missing: bool
-) -> dict[str, float]:
-    """Return per measure the share of repeats in which it reaches its default threshold."""
-    hits: dict[str, int] = {}
+) -> dict[tuple[str, float], float]:
+    """Return per measure and threshold the share of repeats in which it is reached."""
+    hits: Counter[tuple[str, float]] = Counter()
     for _ in range(repeats):
         sides = one(random, n), other(random, n)
-        for name in measures_of(sides[0].kind, of_missing):
-            measure = MEASURES[name]
-            hits[name] = hits.get(name, 0) + (measure.distance(*sides) >= measure.threshold)
-    return {name: count / repeats for name, count in hits.items()}
+        for name, threshold in measures_of(sides[0].kind, of_missing):
+            hits[name, threshold] += MEASURES[name].distance(*sides) >= threshold
+    return {tried: count / repeats for tried, count in hits.items()}
 
 
 def null_table(random: Random, repeats: int) -> list[str]:
@@ -112,11 +116,12 @@ def null_table(random: Random, repeats: int) -> list[str]:
     ]
     for law, sample in NULL.items():
         by_n = [alarms(random, sample, sample, n, repeats, "missing" in law) for n in SIZES]
-        for name in by_n[0]:
-            measure = MEASURES[name]
-            rates = " | ".join(percent(rates[name]) for rates in by_n)
-            needed = max(MIN_N, measure.needed(measure.threshold, shares(random, sample, law)))
-            lines.append(f"| {law} | {name} | {measure.threshold:g} | {rates} | {needed:,.0f} |")
+        known = shares(random, sample, law)
+        for name, threshold in by_n[0]:
+            rates = " | ".join(percent(rates[name, threshold]) for rates in by_n)
+            needed = MEASURES[name].needed(threshold, known)
+            asked = f"{max(MIN_N, needed):,.0f}" if needed else ""
+            lines.append(f"| {law} | {name} | {threshold:g} | {rates} | {asked} |")
     return lines
 
 
@@ -136,9 +141,9 @@ def power_table(random: Random, repeats: int, law: str, kind: str) -> list[str]:
     lines.append("|---|---:|" + "---:|" * len(heads))
     missing = law.endswith("missing")
     found = [alarms(random, *SHIFTED[name], n, repeats, missing) for name in shifts for n in sizes]
-    for name in measures_of(kind, missing):
-        rates = " | ".join(percent(rates[name]) for rates in found)
-        lines.append(f"| {name} | {MEASURES[name].threshold:g} | {rates} |")
+    for tried in measures_of(kind, missing):
+        rates = " | ".join(percent(rates[tried]) for rates in found)
+        lines.append(f"| {tried[0]} | {tried[1]:g} | {rates} |")
     return lines
 
 

@@ -57,12 +57,11 @@ def cells(reference: Distribution, current: Distribution) -> Cells:
 
 def _of_categories(reference: Categorical, current: Categorical) -> Cells:
     sides = (reference, current)
-    union = sorted(reference.counts.keys() | current.counts.keys())
-    named = [
-        category
-        for category in union
-        if all(category in side.counts or not side.unlisted for side in sides)
-    ]
+    names = reference.counts.keys() | current.counts.keys()
+    for side in sides:
+        if side.unlisted:
+            names &= side.counts.keys()
+    named = sorted(names)
     counts = [np.array([side.counts.get(c, 0.0) for c in named], np.float64) for side in sides]
     labels = tuple(named)
     if reference.unlisted or current.unlisted:

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from .calibration import calibrated_threshold
-from .cells import cells
-from .distribution import Array, Distribution, missing_rate
+from .cells import Cells, cells
+from .distribution import Distribution, missing_rate
 from .findings import DRIFT, INSUFFICIENT, KIND, OK, PRESENCE, VERDICTS, Contributor, Finding
 from .measures import MEASURES, distance, is_empty
 from .measures.missing_rate import MISSING_RATE_CHANGE
@@ -95,8 +95,8 @@ def measured(
     )
     if empty:
         return replace(finding, sentence=sentence_of(finding))
-    moved = () if of_missing else contributors(reference, current)
-    shares = _missing_shares(reference, current) if of_missing else _shares(reference, current)
+    both = _missing_cells(reference, current) if of_missing else cells(reference, current)
+    shares = (both.reference + both.current) / 2
     needed = rule.min_n or max(MIN_N, math.ceil(measure.needed(threshold, shares)))
     value = distance(measure.name, reference, current)
     test = p_value_of_missing if of_missing else p_value
@@ -108,14 +108,13 @@ def measured(
         value=value,
         min_n=needed,
         p_value=test(reference, current),
-        contributors=moved,
+        contributors=contributors(both)[:1] if of_missing else contributors(both),
     )
     return replace(finding, sentence=sentence_of(finding))
 
 
-def contributors(reference: Distribution, current: Distribution) -> tuple[Contributor, ...]:
+def contributors(both: Cells) -> tuple[Contributor, ...]:
     """Return the cells whose shares moved most, the strongest first, none that did not move."""
-    both = cells(reference, current)
     order = np.argsort(-np.abs(both.current - both.reference), kind="stable")[:CONTRIBUTORS]
     return tuple(
         Contributor(both.labels[i], float(both.reference[i]), float(both.current[i]))
@@ -129,14 +128,9 @@ def ranked(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (VERDICTS.index(f.verdict), -f.effect, f.feature))
 
 
-def _shares(reference: Distribution, current: Distribution) -> Array:
-    both = cells(reference, current)
-    return (both.reference + both.current) / 2
-
-
-def _missing_shares(reference: Distribution, current: Distribution) -> Array:
-    rate = (missing_rate(reference) + missing_rate(current)) / 2
-    return np.array([rate, 1 - rate])
+def _missing_cells(reference: Distribution, current: Distribution) -> Cells:
+    rates = [missing_rate(side) for side in (reference, current)]
+    return Cells(("missing", "present"), *(np.array([rate, 1 - rate]) for rate in rates))
 
 
 def _harmonic(sizes: Sequence[float]) -> float:

@@ -109,6 +109,16 @@ def test_kolmogorov_smirnov_and_its_p_value_are_scipys(numbers):
         assert p_value(numeric(one), numeric(other)) == pytest.approx(expected.pvalue)
 
 
+def test_p_value_of_large_samples_is_near_scipys():
+    random = np.random.default_rng(8)
+    one = random.normal(0, 1, 40_000).round(2)
+    for shift in (0.0, 0.01, 0.02, 0.04):
+        other = random.normal(shift, 1, 40_000).round(2)
+        expected = stats.ks_2samp(one, other, method="asymp").pvalue
+
+        assert p_value(numeric(one), numeric(other)) == pytest.approx(expected, rel=0.02)
+
+
 def test_wasserstein_is_scipys_in_deviations_of_the_reference(numbers):
     one, other = numbers
 

@@ -29,7 +29,7 @@ class Schema(dsl.Artifact):
 
 
 class Anomalies(dsl.Artifact):
-    """What the data gate found: `Split-<name>/anomalies.pbtxt` and `verdict.json`."""
+    """What the data gate found: `verdict.json`, a page, TFDV's anomalies and rows per split."""
 
     schema_title = "system.Anomalies"
 
@@ -38,6 +38,12 @@ class TransformGraph(dsl.Artifact):
     """Fitted preprocessing: `preprocessing.keras` and `transform.json`."""
 
     schema_title = "system.TransformGraph"
+
+
+class HyperParameters(dsl.Artifact):
+    """What a tuner found best: `hyperparameters.json`."""
+
+    schema_title = "system.HyperParameters"
 
 
 class Model(dsl.Model):

@@ -18,6 +18,7 @@ value adds nothing, so a column that is missing everywhere changes no hash.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+
+from .digest import digest_bytes
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
@@ -58,6 +61,12 @@ class ContentSum:
             (self.first + other.first) % modulus,
             (self.second + other.second) % modulus,
         )
+
+
+def content_digest(sums: Mapping[str, ContentSum]) -> str:
+    """Return the manifest's digest of which rows lie in which split, `sha256:<hex>`."""
+    contents = {split: [s.rows, s.first, s.second] for split, s in sorted(sums.items())}
+    return digest_bytes(json.dumps(contents).encode())
 
 
 def row_hashes(batch: pa.RecordBatch, columns: Sequence[str] | None = None) -> Hashes:

@@ -57,6 +57,6 @@ def share(part: float | None) -> str:
     return f"{100 * part:.0f}%" if part in (0, 1) else f"{100 * part:.1f}%"
 
 
-def cut(text: str) -> str:
-    """Return `text`, cut after `CHARACTERS` characters."""
-    return text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+def cut(text: str, characters: int = CHARACTERS) -> str:
+    """Return `text`, cut after so many characters."""
+    return text if len(text) <= characters else text[: characters - 1] + "\N{HORIZONTAL ELLIPSIS}"

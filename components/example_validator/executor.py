@@ -1,197 +1,211 @@
-"""The data gate: TFDV's anomalies per split, and a verdict that stops the pipeline."""
+"""The data gate: what is wrong with every split, what the policy makes of it, and a verdict."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from ...data.examples import split_folder
+from ...data.examples import read_manifest, split_folder
 from ...data.output import new_folder
 from ...data.schemas import load_schema
-from ...data.statistics import read_statistics, statistics_splits
+from ...data.statistics import statistics_splits
 from ...errors import PenstockError
+from ...reports.validation import validation_markdown, validation_page
+from .cleaning import clean_examples
+from .comparisons import features_with
+from .policy import CustomRule, Policy, parse_policy
+from .split_check import QUARANTINED, Given, check_split
+from .statistics_rules import broken_rules
+from .verdict import Verdict, document, refusal, summary
 
-ANOMALIES = "anomalies.pbtxt"
 VERDICT = "verdict.json"
-SPLIT_EMPTY = "SPLIT_EMPTY"
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """One way in which a split breaks the schema.
-
-    Attributes:
-        feature: The feature's path joined by dots; None when it concerns the whole split.
-        type: TFMD's `AnomalyInfo.Type`, or `SPLIT_EMPTY`.
-        severity: `ERROR`, `WARNING` or `UNKNOWN`.
-        short: A few words.
-        description: TFDV's sentence.
-    """
-
-    feature: str | None
-    type: str
-    severity: str
-    short: str
-    description: str
-
-
-@dataclass(frozen=True)
-class SplitVerdict:
-    """What was found in one split; the verdict is `pass`, `warn` or `fail`."""
-
-    verdict: str
-    rows: int
-    anomalies: tuple[Anomaly, ...]
+PAGE = "validation.html"
+SOURCES = 20
 
 
 def validate_examples(
     statistics_path: str | os.PathLike[str],
     schema_path: str | os.PathLike[str],
     anomalies_path: str | os.PathLike[str],
-    on_anomalies: str = "fail",
+    policy: str = "",
     environment: str = "",
+    *,
+    examples_path: str | os.PathLike[str] | None = None,
+    previous_statistics_path: str | os.PathLike[str] | None = None,
+    serving_statistics_path: str | os.PathLike[str] | None = None,
+    cleaned_examples_path: str | os.PathLike[str] | None = None,
+    report_path: str | os.PathLike[str] | None = None,
+    digest_path: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Validate every split's statistics against the schema and write what was found.
-
-    An anomaly of severity ERROR, and a split without rows, makes the verdict `fail`; with
-    `on_anomalies="warn"` it is `warn`, as it is for anomalies of lower severity.
+    """Validate every split, write what was found, and the examples without what is quarantined.
 
     Args:
         statistics_path: The statistics' folder.
         schema_path: The schema's folder.
         anomalies_path: The folder to write, also when the verdict is `fail`.
-        on_anomalies: `fail` or `warn`.
+        policy: The policy as YAML; docs/validation.md says what it holds. The default when empty.
         environment: An environment of the schema; `""` for none.
+        examples_path: The examples that the statistics are of, where rows are to be named.
+        previous_statistics_path: Statistics of the previous span, to find drift.
+        serving_statistics_path: Statistics of what is served, to find skew.
+        cleaned_examples_path: Where the examples without the rows in quarantine go; they are not
+            written when the verdict is `fail`, and an empty folder is where there are no examples.
+        report_path: Where the page shall lie a second time, for Kubeflow's UI.
+        digest_path: Where the verdict shall lie as Markdown.
 
     Returns:
-        Metadata: summary, verdict, anomalies (their number).
+        Metadata: summary, verdict, anomalies (their number), quarantined (rows).
 
     Raises:
-        PenstockError: A parameter or an input is wrong; or, after the output has been written, the
-            verdict is `fail`.
+        PenstockError: A parameter or an input is wrong; or, after all has been written, the verdict
+            is `fail`.
     """
-    if on_anomalies not in ("fail", "warn"):
-        raise PenstockError(
-            f"on_anomalies is {on_anomalies!r}; use 'fail' to stop the pipeline or 'warn' to go on."
-        )
+    parsed = parse_policy(policy)
     schema = load_schema(schema_path)
     _check_environment(schema, environment)
-    verdicts: dict[str, SplitVerdict] = {}
+    _check_rows_are_there(parsed, examples_path)
     with new_folder(anomalies_path) as folder:
-        columns: set[str] = set()
-        for split in statistics_splits(statistics_path):
-            statistics = read_statistics(statistics_path, split)
-            dataset = statistics.datasets[0]
-            columns.update(".".join(f.path.step) or f.name for f in dataset.features)
-            found = tfdv.validate_statistics(statistics, schema, environment=environment or None)
-            place = folder / split_folder(split)
-            place.mkdir()
-            tfdv.write_anomalies_text(found, str(place / ANOMALIES))
-            verdicts[split] = _judge(found, int(dataset.num_examples), on_anomalies)
-        content = json.dumps(_document(verdicts), indent=2, ensure_ascii=False)
-        (folder / VERDICT).write_text(content + "\n", encoding="utf-8")
-    if _overall(verdicts) == "fail":
-        raise PenstockError(_refusal(verdicts, anomalies_path))
+        given = Given(
+            parsed,
+            schema,
+            environment,
+            statistics_path,
+            folder / "spill",
+            examples_path,
+            previous_statistics_path,
+            serving_statistics_path,
+        )
+        given.spill.mkdir()
+        verdict = _validate(given, folder)
+        shutil.rmtree(given.spill)
+        content = document(verdict)
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        (folder / VERDICT).write_text(text + "\n", encoding="utf-8")
+        page = validation_page(content, _datasets(given, verdict))
+        (folder / PAGE).write_text(page, encoding="utf-8")
+    _write(report_path, page)
+    _write(digest_path, validation_markdown(content))
+    if verdict.verdict == "fail":
+        raise PenstockError(refusal(verdict, anomalies_path))
+    _clean(examples_path, cleaned_examples_path, Path(anomalies_path), verdict)
+    columns = {
+        ".".join(feature.path.step) or feature.name
+        for split in verdict.splits
+        for feature in given.dataset(split).datasets[0].features
+    }
     return {
-        "summary": _summary(verdicts, len(columns)),
-        "verdict": _overall(verdicts),
-        "anomalies": sum(len(verdict.anomalies) for verdict in verdicts.values()),
+        "summary": summary(verdict, len(columns)),
+        "verdict": verdict.verdict,
+        "anomalies": sum(len(split.anomalies) for split in verdict.splits.values()),
+        "quarantined": sum(split.quarantined for split in verdict.splits.values()),
     }
 
 
+def _validate(given: Given, folder: Path) -> Verdict:
+    splits = statistics_splits(given.statistics)
+    broken = _broken(given, splits)
+    verdicts = {}
+    for split in splits:
+        place = folder / split_folder(split)
+        place.mkdir()
+        here = [(rule, feature) for rule, at, feature in broken if at == split]
+        verdicts[split] = check_split(split, given, place, here)
+    spans: Sequence[int] = ()
+    source: Sequence[str] = ()
+    if given.examples is not None:
+        manifest = read_manifest(given.examples)
+        spans = manifest.spans
+        source = [str(file["path"]) for file in manifest.source.get("files", ())][:SOURCES]
+    return Verdict(verdicts, given.environment, spans, source, _notes(given))
+
+
+def _broken(given: Given, splits: Sequence[str]) -> list[tuple[CustomRule, str, str]]:
+    if not given.policy.statistics_rules:
+        return []
+    current = {split: given.dataset(split).datasets[0] for split in splits}
+    others = {split: given.others(split) for split in splits}
+    previous, serving = (
+        {split: found.datasets[0] for split, each in others.items() if (found := each[kind])}
+        for kind in ("drift", "skew")
+    )
+    spill = given.spill / "statistics"
+    return broken_rules(given.policy.statistics_rules, current, previous, serving, spill)
+
+
+def _notes(given: Given) -> list[str]:
+    """Return what was not checked, though the schema asks for it."""
+    notes = []
+    for field, path, what in (
+        ("drift_comparator", given.previous, "previous statistics"),
+        ("skew_comparator", given.serving, "serving statistics"),
+    ):
+        named = sorted(features_with(given.schema, field))
+        if named and path is None:
+            notes.append(
+                f"The schema has a {field} for {', '.join(named)}; without {what} it was not "
+                "checked."
+            )
+    if given.examples is None:
+        notes.append("Without examples, no rows are named and none counted.")
+    return notes
+
+
+def _datasets(
+    given: Given, verdict: Verdict
+) -> dict[str, dict[str, statistics_pb2.DatasetFeatureStatistics]]:
+    """Return per split the statistics that the page draws: current, previous span, serving."""
+    names = {"drift": "previous span", "skew": "serving"}
+    found = {}
+    for split in verdict.splits:
+        others = given.others(split)
+        found[split] = {names[kind]: other.datasets[0] for kind, other in others.items() if other}
+        found[split]["current"] = given.dataset(split).datasets[0]
+    return found
+
+
+def _clean(
+    examples_path: str | os.PathLike[str] | None,
+    cleaned_path: str | os.PathLike[str] | None,
+    anomalies: Path,
+    verdict: Verdict,
+) -> None:
+    if cleaned_path is None:
+        return
+    if examples_path is None:
+        with new_folder(cleaned_path):
+            return
+    aside = {
+        name: anomalies / split_folder(name) / QUARANTINED
+        for name, split in verdict.splits.items()
+        if split.quarantined
+    }
+    clean_examples(examples_path, cleaned_path, aside)
+
+
+def _write(path: str | os.PathLike[str] | None, text: str) -> None:
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
+
+
 def _check_environment(schema: schema_pb2.Schema, environment: str) -> None:
-    known = set(schema.default_environment)
-    for feature in schema.feature:
-        known.update(feature.in_environment, feature.not_in_environment)
-    if environment and environment not in known:
-        names = ", ".join(sorted(known)) or "none"
+    if environment and environment not in schema.default_environment:
+        names = ", ".join(sorted(schema.default_environment)) or "none"
         raise PenstockError(
             f"The schema has no environment {environment!r} (it has {names}); use one of these or "
             "add it to the schema's default_environment."
         )
 
 
-def _judge(found: anomalies_pb2.Anomalies, rows: int, on_anomalies: str) -> SplitVerdict:
-    if rows:
-        anomalies = _listed(found)
-    else:
-        description = "The split has no rows."
-        anomalies = (Anomaly(None, SPLIT_EMPTY, "ERROR", "Split without rows", description),)
-    if any(anomaly.severity == "ERROR" for anomaly in anomalies):
-        return SplitVerdict(on_anomalies, rows, anomalies)
-    return SplitVerdict("warn" if anomalies else "pass", rows, anomalies)
-
-
-def _listed(found: anomalies_pb2.Anomalies) -> tuple[Anomaly, ...]:
-    """Return one anomaly per reason, those of the whole dataset first, then by feature."""
-    infos = [(".".join(info.path.step) or name, info) for name, info in found.anomaly_info.items()]
-    named: list[tuple[str | None, anomalies_pb2.AnomalyInfo]] = [*sorted(infos, key=lambda i: i[0])]
-    if found.HasField("dataset_anomaly_info"):
-        named.insert(0, (None, found.dataset_anomaly_info))
-    anomalies = []
-    for feature, info in named:
-        severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity)
-        # TFDV may describe an anomaly without giving its reasons one by one.
-        reasons = info.reason or [
-            anomalies_pb2.AnomalyInfo.Reason(
-                short_description=info.short_description, description=info.description
-            )
-        ]
-        for reason in reasons:
-            kind = anomalies_pb2.AnomalyInfo.Type.Name(reason.type)
-            short, text = reason.short_description, reason.description.strip()
-            anomalies.append(Anomaly(feature, kind, severity, short, text))
-    return tuple(anomalies)
-
-
-def _overall(verdicts: Mapping[str, SplitVerdict]) -> str:
-    given = {verdict.verdict for verdict in verdicts.values()}
-    return next(worst for worst in ("fail", "warn", "pass") if worst in given)
-
-
-def _document(verdicts: Mapping[str, SplitVerdict]) -> dict[str, Any]:
-    return {
-        "verdict": _overall(verdicts),
-        "splits": {split: asdict(verdict) for split, verdict in verdicts.items()},
-    }
-
-
-def _refusal(verdicts: Mapping[str, SplitVerdict], path: str | os.PathLike[str]) -> str:
-    failed = {split: v.anomalies for split, v in verdicts.items() if v.verdict == "fail"}
-    told = [
-        f"split {split!r}{_of_feature(anomaly)}: {anomaly.description or anomaly.short}".rstrip(
-            ". "
+def _check_rows_are_there(policy: Policy, examples_path: object) -> None:
+    key = policy.needs_rows()
+    if key and examples_path is None:
+        raise PenstockError(
+            f"The data policy has {key}, which needs the rows; give the step the examples too."
         )
-        for split, anomalies in failed.items()
-        for anomaly in anomalies
-        if anomaly.severity == "ERROR"
-    ]
-    more = f"; and {len(told) - 3} more" if len(told) > 3 else ""
-    return (
-        f"The data did not pass validation: {'; '.join(told[:3])}{more}; mend the data or the "
-        f'schema, or set on_anomalies to "warn" (everything found is in {path}/{VERDICT}).'
-    )
-
-
-def _of_feature(anomaly: Anomaly) -> str:
-    return "" if anomaly.feature is None else f", feature {anomaly.feature!r}"
-
-
-def _summary(verdicts: Mapping[str, SplitVerdict], columns: int) -> str:
-    clean = [split for split, verdict in verdicts.items() if not verdict.anomalies]
-    parts = []
-    for split, verdict in verdicts.items():
-        if verdict.anomalies:
-            features = dict.fromkeys(a.feature or a.short for a in verdict.anomalies)
-            count = len(verdict.anomalies)
-            shown = ", ".join(list(features)[:5]) + (", ..." if len(features) > 5 else "")
-            parts.append(f"{count} anomal{'y' if count == 1 else 'ies'} in {split} ({shown})")
-    if clean:
-        parts.append(f"no anomalies in {', '.join(clean)}")
-    return f"{columns} feature{'s'[: columns != 1]}, {'; '.join(parts)}"

@@ -1,16 +1,15 @@
-import json
-
-import pandas as pd
+import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from penstock.components.artifacts import Anomalies, Schema, Statistics
+from penstock.components.artifacts import Anomalies, Examples, Schema, Statistics, dsl
 from penstock.components.example_validator.component import example_validator
-from penstock.components.example_validator.executor import validate_examples
 from penstock.errors import PenstockError
 
-GOOD = pd.DataFrame(
+from .conftest import write_examples
+from .validating import statistics_of, validate
+
+GOOD = pa.table(
     {
         "distance": [100, 200, 300, 400],
         "delay": [0.5, 1.5, 2.5, 3.5],
@@ -35,218 +34,167 @@ feature {
   not_in_environment: "SERVING"
 }
 """
+CLEAN = {"verdict": "pass", "rows": 4, "quarantined": 0, "anomalies": [], "comparisons": []}
 
 
-@pytest.fixture
-def validate(tmp_path):
-    """Validates frames, one a split, and returns what was written and what was raised."""
-
-    def run(*, schema=SCHEMA, on_anomalies="fail", environment="", **splits):
-        for split, frame in splits.items():
-            if len(frame):
-                statistics = tfdv.generate_statistics_from_dataframe(frame)
-            else:
-                statistics = statistics_pb2.DatasetFeatureStatisticsList()
-                statistics.datasets.add()
-            statistics.datasets[0].name = split
-            folder = tmp_path / "statistics" / f"Split-{split}"
-            folder.mkdir(parents=True)
-            (folder / "stats.binpb").write_bytes(statistics.SerializeToString())
-        (tmp_path / "schema").mkdir()
-        (tmp_path / "schema" / "schema.pbtxt").write_text(schema)
-        metadata, sentence = None, None
-        try:
-            metadata = validate_examples(
-                tmp_path / "statistics",
-                tmp_path / "schema",
-                tmp_path / "out",
-                on_anomalies,
-                environment,
-            )
-        except PenstockError as error:
-            sentence = str(error)
-        written = tmp_path / "out" / "verdict.json"
-        verdict = json.loads(written.read_text()) if written.is_file() else None
-        return verdict, metadata, sentence
-
-    return run
+def assign(**columns):
+    """GOOD with other columns."""
+    return pa.table({**{name: GOOD[name] for name in GOOD.column_names}, **columns})
 
 
-def test_data_that_fits_the_schema_passes(validate, tmp_path):
-    verdict, metadata, sentence = validate(train=GOOD, eval=GOOD[:2])
-    assert sentence is None
-    assert verdict == {
+def test_data_that_fits_the_schema_passes(tmp_path):
+    done = validate(tmp_path, {"train": GOOD, "eval": GOOD.slice(0, 2)}, SCHEMA)
+    assert done.sentence is None
+    assert done.verdict == {
         "verdict": "pass",
-        "splits": {
-            "eval": {"verdict": "pass", "rows": 2, "anomalies": []},
-            "train": {"verdict": "pass", "rows": 4, "anomalies": []},
-        },
+        "environment": "",
+        "spans": [],
+        "source": [],
+        "notes": ["Without examples, no rows are named and none counted."],
+        "splits": {"eval": CLEAN | {"rows": 2}, "train": CLEAN},
     }
-    assert metadata == {
+    assert done.metadata == {
         "summary": "4 features, no anomalies in eval, train",
         "verdict": "pass",
         "anomalies": 0,
+        "quarantined": 0,
     }
-    file = tmp_path / "out" / "Split-train" / "anomalies.pbtxt"
+    file = tmp_path / "anomalies" / "Split-train" / "anomalies.pbtxt"
     assert not tfdv.load_anomalies_text(str(file)).anomaly_info
 
 
-@pytest.mark.parametrize(
-    ("broken", "feature", "kind"),
-    [
-        (GOOD.drop(columns="carrier"), "carrier", "SCHEMA_MISSING_COLUMN"),
-        (GOOD.assign(gate=1), "gate", "SCHEMA_NEW_COLUMN"),
-        (
-            GOOD.assign(carrier=["UA", "AA", "ZZ", "UA"]),
-            "carrier",
-            "ENUM_TYPE_UNEXPECTED_STRING_VALUES",
-        ),
-        (GOOD.assign(distance=[99, 200, 300, 400]), "distance", "INT_TYPE_SMALL_INT"),
-        (GOOD.assign(distance=[100, 200, 300, 401]), "distance", "INT_TYPE_BIG_INT"),
-        (GOOD.assign(delay=[-0.5, 1, 2, 3]), "delay", "FLOAT_TYPE_SMALL_FLOAT"),
-        (GOOD.assign(delay=[60.5, 1, 2, 3]), "delay", "FLOAT_TYPE_BIG_FLOAT"),
-        (GOOD.assign(distance=["a", "b", "c", "d"]), "distance", "UNEXPECTED_DATA_TYPE"),
-        (GOOD.assign(distance=[100.5, 200, 300, 400]), "distance", "UNEXPECTED_DATA_TYPE"),
-        (GOOD.assign(carrier=None), "carrier", "FEATURE_TYPE_NOT_PRESENT"),
-    ],
-)
-def test_each_way_to_break_the_schema_stops_the_step(validate, tmp_path, broken, feature, kind):
-    verdict, _, sentence = validate(train=GOOD, eval=broken)
-    assert verdict["verdict"] == verdict["splits"]["eval"]["verdict"] == "fail"
-    assert verdict["splits"]["train"] == {"verdict": "pass", "rows": 4, "anomalies": []}
-    found = verdict["splits"]["eval"]["anomalies"]
-    assert (feature, kind, "ERROR") in [(a["feature"], a["type"], a["severity"]) for a in found]
-    assert {a["feature"] for a in found} == {feature}
-    assert f"split 'eval', feature '{feature}': " in sentence
-    file = tmp_path / "out" / "Split-eval" / "anomalies.pbtxt"
-    assert list(tfdv.load_anomalies_text(str(file)).anomaly_info) == [feature]
-
-
-def test_the_sentence_names_split_feature_finding_and_remedy(validate, tmp_path):
-    _, _, sentence = validate(train=GOOD, eval=GOOD.assign(carrier=["UA", "AA", "ZZ", "UA"]))
-    assert sentence == (
+def test_what_tfdv_found_is_kept_and_only_the_broken_split_fails(tmp_path):
+    broken = assign(carrier=["UA", "AA", "ZZ", "UA"])
+    done = validate(tmp_path, {"train": GOOD, "eval": broken}, SCHEMA)
+    assert done.verdict["verdict"] == done.verdict["splits"]["eval"]["verdict"] == "fail"
+    assert done.verdict["splits"]["train"] == CLEAN
+    file = tmp_path / "anomalies" / "Split-eval" / "anomalies.pbtxt"
+    assert list(tfdv.load_anomalies_text(str(file)).anomaly_info) == ["carrier"]
+    assert done.sentence == (
         "The data did not pass validation: split 'eval', feature 'carrier': Examples contain "
-        "values missing from the schema: ZZ (~25%); mend the data or the schema, or set "
-        f'on_anomalies to "warn" (everything found is in {tmp_path}/out/verdict.json).'
+        "values missing from the schema: ZZ (~25%) [ENUM_TYPE_UNEXPECTED_STRING_VALUES]; mend the "
+        "data or the schema, or change the policy (everything found is in "
+        f"{tmp_path}/anomalies/verdict.json)."
     )
 
 
-def test_the_sentence_names_three_anomalies_and_counts_the_others(validate):
-    _, _, sentence = validate(train=pd.DataFrame({"x": [1]}))
-    assert sentence.count("split 'train'") == 3
-    assert "; and 2 more; mend the data" in sentence
+def test_with_examples_the_sentence_names_share_and_first_rows(tmp_path):
+    broken = assign(carrier=["UA", "ZZ", "ZZ", "UA"])
+    done = validate(tmp_path, {"eval": broken}, SCHEMA, write_examples=write_examples)
+    assert (
+        "ZZ (~50%) [ENUM_TYPE_UNEXPECTED_STRING_VALUES], 2 rows (50.0%), first rows 1, 2 of "
+        "Split-eval/part-00000.parquet; mend"
+    ) in done.sentence
 
 
-def test_a_missing_value_of_a_required_feature_is_found(validate):
-    schema = SCHEMA.replace(
-        'name: "carrier" type: BYTES presence { min_count: 1 }',
-        'name: "carrier" type: BYTES presence { min_fraction: 1 }',
-    )
-    verdict, _, sentence = validate(
-        schema=schema, train=GOOD.assign(carrier=["UA", None, "AA", "UA"])
-    )
-    (anomaly,) = verdict["splits"]["train"]["anomalies"]
-    assert anomaly["type"] == "FEATURE_TYPE_LOW_FRACTION_PRESENT"
-    assert "actual = 0.750000" in sentence
+def test_the_sentence_names_three_anomalies_and_counts_the_others(tmp_path):
+    done = validate(tmp_path, {"train": pa.table({"x": [1]})}, SCHEMA)
+    assert done.sentence.count("split 'train'") == 3
+    assert "; and 2 more; mend the data" in done.sentence
 
 
-def test_a_split_without_rows_stops_the_step(validate):
-    verdict, _, sentence = validate(train=GOOD, eval=GOOD[:0])
-    assert verdict["splits"]["eval"] == {
-        "verdict": "fail",
-        "rows": 0,
-        "anomalies": [
-            {
-                "feature": None,
-                "type": "SPLIT_EMPTY",
-                "severity": "ERROR",
-                "short": "Split without rows",
-                "description": "The split has no rows.",
-            }
-        ],
-    }
-    assert sentence.startswith(
-        "The data did not pass validation: split 'eval': The split has no rows; mend the data"
+@pytest.mark.parametrize("with_examples", [False, True])
+def test_a_split_without_rows_stops_the_step(tmp_path, with_examples):
+    writer = write_examples if with_examples else None
+    splits = {"train": GOOD, "eval": GOOD.slice(0, 0)}
+    done = validate(tmp_path, splits, SCHEMA, write_examples=writer)
+    assert done.verdict["splits"]["eval"]["verdict"] == "fail"
+    assert list(done.anomalies("eval")) == [(None, "SPLIT_EMPTY")]
+    assert done.sentence.startswith(
+        "The data did not pass validation: split 'eval': The split has no rows [SPLIT_EMPTY]; mend"
     )
 
 
-def test_a_constraint_on_the_whole_split_is_heeded(validate):
-    schema = SCHEMA + "dataset_constraints { min_examples_count: 10 }"
-    verdict, _, sentence = validate(schema=schema, train=GOOD)
-    (anomaly,) = verdict["splits"]["train"]["anomalies"]
-    assert (anomaly["feature"], anomaly["type"]) == (None, "DATASET_LOW_NUM_EXAMPLES")
-    assert "split 'train': The dataset has 4 examples, which is fewer than expected;" in sentence
-
-
-def test_warn_records_and_goes_on(validate):
-    verdict, metadata, sentence = validate(
-        on_anomalies="warn", train=GOOD.assign(gate=1), eval=GOOD[:0], test=GOOD
-    )
-    assert sentence is None
-    assert verdict["verdict"] == "warn"
-    assert {split: v["verdict"] for split, v in verdict["splits"].items()} == {
+def test_warn_in_place_of_fail_records_and_goes_on(tmp_path):
+    splits = {"train": assign(gate=[1, 2, 3, 4]), "eval": GOOD.slice(0, 0), "test": GOOD}
+    done = validate(tmp_path, splits, SCHEMA, "on_anomalies: warn")
+    assert done.sentence is None
+    assert {name: split["verdict"] for name, split in done.verdict["splits"].items()} == {
         "eval": "warn",
         "test": "pass",
         "train": "warn",
     }
-    assert metadata == {
+    assert done.metadata == {
         "summary": (
-            "5 features, 1 anomaly in eval (Split without rows); 1 anomaly in train (gate); "
-            "no anomalies in test"
+            "5 features, 1 anomaly (warning) in eval: SPLIT_EMPTY; 1 anomaly (warning) in train: "
+            "gate; no anomalies in test"
         ),
         "verdict": "warn",
         "anomalies": 2,
+        "quarantined": 0,
     }
 
 
-def test_a_feature_may_be_absent_in_an_environment(validate):
-    serving = GOOD.drop(columns="late")
-    verdict, _, sentence = validate(environment="SERVING", serving=serving)
-    assert (verdict["verdict"], sentence) == ("pass", None)
+def test_a_feature_may_be_absent_in_an_environment_alone(tmp_path):
+    serving = GOOD.drop(["late"])
+    done = validate(tmp_path / "1", {"all": serving}, SCHEMA, environment="SERVING")
+    assert (done.verdict["verdict"], done.sentence) == ("pass", None)
+    done = validate(tmp_path / "2", {"all": serving}, SCHEMA, environment="TRAINING")
+    assert list(done.anomalies("all")) == [("late", "SCHEMA_MISSING_COLUMN")]
 
 
-def test_the_same_feature_may_not_be_absent_in_the_other_environment(validate):
-    verdict, _, _ = validate(environment="TRAINING", train=GOOD.drop(columns="late"))
-    (anomaly,) = verdict["splits"]["train"]["anomalies"]
-    assert (anomaly["feature"], anomaly["type"]) == ("late", "SCHEMA_MISSING_COLUMN")
-
-
-def test_wrong_parameters_are_refused_before_anything_is_written(validate, tmp_path):
-    verdict, _, sentence = validate(on_anomalies="ignore", train=GOOD)
-    assert verdict is None
-    assert sentence == (
-        "on_anomalies is 'ignore'; use 'fail' to stop the pipeline or 'warn' to go on."
-    )
-
-
-def test_an_unknown_environment_is_refused_beside_the_known(validate):
-    verdict, _, sentence = validate(environment="PROD", train=GOOD)
-    assert verdict is None
-    assert sentence == (
+def test_an_unknown_environment_is_refused_beside_the_known(tmp_path):
+    done = validate(tmp_path, {"train": GOOD}, SCHEMA, environment="PROD")
+    assert done.verdict is None
+    assert done.sentence == (
         "The schema has no environment 'PROD' (it has SERVING, TRAINING); use one of these or add "
         "it to the schema's default_environment."
     )
 
 
-def test_a_schema_that_is_none_is_refused(validate, tmp_path):
-    verdict, _, sentence = validate(schema="feature {", train=GOOD)
-    assert verdict is None
-    assert sentence.startswith(f"{tmp_path}/schema/schema.pbtxt is not a schema (line 1, column")
+def test_an_environment_that_only_a_feature_names_is_refused(tmp_path):
+    schema = 'feature { name: "x" type: INT in_environment: "DEV" }'
+    done = validate(tmp_path, {"train": pa.table({"x": [1]})}, schema, environment="DEV")
+    assert done.sentence.startswith("The schema has no environment 'DEV' (it has none)")
 
 
-def test_the_component_writes_its_output_and_then_fails(tmp_path):
-    statistics = tfdv.generate_statistics_from_dataframe(GOOD.assign(gate=1))
+def test_splits_that_the_other_side_lacks_are_refused(tmp_path):
+    both = {"train": GOOD, "eval": GOOD}
+    done = validate(tmp_path, {"test": GOOD}, SCHEMA, previous=both)
+    assert done.sentence == (
+        "The previous statistics have no split 'test' to compare with (they have eval, train); "
+        "give statistics of the same splits, or of a single one."
+    )
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Artifacts of data with a new column, as the component takes them."""
+    table = assign(gate=[1, 2, 3, 4])
     (tmp_path / "statistics" / "Split-train").mkdir(parents=True)
     file = tmp_path / "statistics" / "Split-train" / "stats.binpb"
-    file.write_bytes(statistics.SerializeToString())
+    file.write_bytes(statistics_of(table).SerializeToString())
     (tmp_path / "schema.pbtxt").write_text(SCHEMA)
-    inputs = {
+    write_examples(tmp_path / "examples", {"train": table})
+    return {
         "statistics": Statistics(uri=str(tmp_path / "statistics")),
         "schema": Schema(uri=str(tmp_path)),
+        "examples": Examples(uri=str(tmp_path / "examples")),
+        "anomalies": Anomalies(uri=str(tmp_path / "anomalies")),
+        "cleaned_examples": Examples(uri=str(tmp_path / "cleaned")),
+        "report": dsl.HTML(uri=str(tmp_path / "report.html")),
+        "findings": dsl.Markdown(uri=str(tmp_path / "findings.md")),
     }
-    anomalies = Anomalies(uri=str(tmp_path / "out"))
+
+
+def test_the_component_writes_all_it_found_and_then_fails(inputs, tmp_path):
     with pytest.raises(PenstockError, match="feature 'gate': New column"):
-        example_validator.python_func(anomalies=anomalies, **inputs)
-    assert (tmp_path / "out" / "verdict.json").is_file()
-    example_validator.python_func(anomalies=anomalies, on_anomalies="warn", **inputs)
-    assert anomalies.metadata["verdict"] == "warn"
+        example_validator.python_func(**inputs)
+    assert (tmp_path / "anomalies" / "verdict.json").is_file()
+    assert "The data failed" in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "findings.md").read_text().startswith("## The data failed")
+    # The examples are for a pipeline that goes on.
+    assert not (tmp_path / "cleaned").exists()
+
+
+def test_the_component_takes_the_policy_as_text(inputs):
+    policy = "severities: { SCHEMA_NEW_COLUMN: warn }"
+    example_validator.python_func(**inputs, policy=policy)
+    assert inputs["anomalies"].metadata["verdict"] == "warn"
+    assert inputs["cleaned_examples"].metadata["quarantined"] == 0
+
+
+def test_without_examples_the_cleaned_examples_are_an_empty_folder(inputs, tmp_path):
+    del inputs["examples"]
+    example_validator.python_func(**inputs, policy="on_anomalies: warn")
+    assert list((tmp_path / "cleaned").iterdir()) == []

@@ -171,9 +171,10 @@ def _change(
         log = entries(registry, product)
         now = standing(log)
         if expected is not None and (now.champion or 0) != expected:
+            there = f"version {now.champion}" if now.champion else "none"
             raise PenstockError(
-                f"The champion of {product} is version {now.champion or 'none'} by now, not "
-                f"{expected or 'none'}; look at what has changed and decide anew."
+                f"The champion of {product} is {there} by now, not {expected or 'none'}; look at "
+                "what has changed and decide anew."
             )
         live = deployments(log)
         if kind == "promote" and now.champion == number and live[-1].entry.where == where:

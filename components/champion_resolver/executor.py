@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import datetime
 from typing import Any
 
 from ...data.output import new_folder
 from ...errors import PenstockError
+from ...evaluation.champion import write_no_champion
 from ...registry.champion import resolve
 from ...registry.connection import open_registry
 from ...registry.versions import Version, fetch_version
@@ -43,8 +43,7 @@ def resolve_champion(
     with new_folder(champion) as folder:
         if found is None:
             reason = f"{product} has no {_words(which)}{_when(as_of)} in {registry}."
-            text = json.dumps({"reason": reason}, indent=2, ensure_ascii=False) + "\n"
-            (folder / "none.json").write_text(text, encoding="utf-8")
+            write_no_champion(folder, reason)
             return {"summary": reason, "none": True, "version": 0, "product": product, "digest": ""}
         fetch_version(opened, found, folder)
     return {

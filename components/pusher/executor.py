@@ -87,11 +87,11 @@ def push(
         "registered": None,
     }
     if allowed:
-        opened = None
+        promotion = None
         if registry.strip():
             opened = open_registry(registry)
             made = register_version(opened, product, model, record, pipeline=pipeline, run=run)
-        promotion = opened and _Promotion(opened, made, f"run {run}" if run else "", why)
+            promotion = _Promotion(opened, made, f"run {run}" if run else "", why)
         result |= _push(serving, digest, folder, promotion, keep)
     with new_folder(pushed_model) as work:
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"

@@ -94,7 +94,7 @@ def _numbers(values: pa.Array, name: str) -> Array:
         values = pc.cast(values, pa.int8())
     elif pa.types.is_date32(kind) or pa.types.is_time32(kind):
         values = values.view(pa.int32())
-    elif pa.types.is_temporal(kind):
+    elif pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
         values = values.view(pa.int64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise PenstockError(

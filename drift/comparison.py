@@ -76,11 +76,14 @@ def measured(
     """Return what a rule finds of a feature, before p-values are corrected."""
     measure = MEASURES[rule.measure]
     of_missing = measure is MISSING_RATE_CHANGE
-    sizes = [number_of_cells(s) if of_missing else s.n for s in (reference, current)]
+    sides = (reference, current)
+    if of_missing:
+        sizes = [number_of_cells(side) for side in sides]
+    else:
+        sizes = [0.0 if is_empty(side) else side.n for side in sides]
     floor = rule.floor or measure.floor
     calibrated = None if rule.threshold else calibrated_threshold(measure.name, windows, floor)
     threshold = rule.threshold or calibrated or measure.threshold
-    empty = not all(sizes) if of_missing else is_empty(reference) or is_empty(current)
     finding = Finding(
         feature,
         measure.name,
@@ -93,12 +96,14 @@ def measured(
         current_n=sizes[1],
         min_n=rule.min_n or MIN_N,
     )
-    if empty:
+    if not all(sizes):
         return replace(finding, sentence=sentence_of(finding))
     both = _missing_cells(reference, current) if of_missing else cells(reference, current)
     shares = (both.reference + both.current) / 2
     needed = rule.min_n or max(MIN_N, math.ceil(measure.needed(threshold, shares)))
     value = distance(measure.name, reference, current)
+    if not math.isfinite(value):
+        return replace(finding, sentence=sentence_of(finding))
     test = p_value_of_missing if of_missing else p_value
     enough = min(sizes) >= (rule.min_n or MIN_N) and _harmonic(sizes) >= needed
     verdict = INSUFFICIENT if not enough else DRIFT if value >= threshold else OK
@@ -145,10 +150,18 @@ def _kind(one: Distribution | None, other: Distribution | None) -> str:
 
 
 def _second_key(findings: list[Finding], rules: Mapping[str, Sequence[Rule]]) -> list[Finding]:
-    """Return the findings with corrected p-values, and no drift where a rule's alpha forbids it."""
+    """Return the findings with corrected p-values, and no drift where a rule's alpha forbids it.
+
+    What is corrected together are the p-values of a measure: one a feature.
+    """
+    corrected: dict[int, float | None] = {}
+    for measure in dict.fromkeys(finding.measure for finding in findings):
+        places = [i for i, finding in enumerate(findings) if finding.measure == measure]
+        found = correct([findings[place].p_value for place in places])
+        corrected.update(zip(places, found, strict=True))
     result = []
-    corrected = correct([finding.p_value for finding in findings])
-    for finding, p in zip(findings, corrected, strict=True):
+    for place, finding in enumerate(findings):
+        p = corrected[place]
         by_measure = {rule.measure: rule for rule in rules[finding.feature]}
         alpha = by_measure[finding.measure].alpha if finding.measure in by_measure else None
         finding = replace(finding, corrected_p_value=p)

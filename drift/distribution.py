@@ -44,7 +44,7 @@ class Categorical:
         return math.fsum(self.counts.values()) + self.unlisted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Numeric:
     """How many values lie below each point: a line through known points, with jumps.
 
@@ -57,7 +57,8 @@ class Numeric:
             is the number of negative infinities.
         n: The number of values that are not NaN, infinities among them.
         mean: Of the finite values.
-        variance: Of the finite values, divided by their number.
+        variance: Of the finite values, divided by their number; not finite where they are too large
+            to be squared.
         missing: The number of rows without a value.
         nan: The number of values that are NaN, which count as missing.
         standard: TFDV's equal-width histogram as rows of low, high and count, where the
@@ -149,12 +150,14 @@ def numeric(values: Array, missing: float = 0.0) -> Numeric:
     low = int((values == -np.inf).sum())
     finite.sort()
     points, cumulative = _steps(finite)
+    with np.errstate(over="ignore", invalid="ignore"):  # such a variance is not finite, which shows
+        mean, variance = (finite.mean(), finite.var()) if len(finite) else (0.0, 0.0)
     return Numeric(
         points,
         cumulative + low,
         float(len(values) - nan),
-        float(finite.mean()) if len(finite) else 0.0,
-        float(finite.var()) if len(finite) else 0.0,
+        float(mean),
+        float(variance),
         float(missing),
         float(nan),
     )

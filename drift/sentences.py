@@ -16,6 +16,8 @@ def sentence_of(finding: Finding, alpha: float | None = None) -> str:
         alpha: That the corrected p-value exceeds, where this is why it is no drift.
     """
     title = MEASURES[finding.measure].title
+    if finding.value is None and finding.reference_n and finding.current_n:
+        return f"{finding.feature}: the numbers are too large for the {title} to be told."
     if finding.value is None:
         side = "reference" if not finding.reference_n else "current side"
         return f"{finding.feature}: the {side} has no values, so its {title} cannot be told."

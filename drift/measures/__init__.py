@@ -80,7 +80,8 @@ def is_empty(distribution: Distribution) -> bool:
 def distance(name: str, reference: Distribution, current: Distribution) -> float:
     """Return how far two distributions of a feature lie apart by a measure.
 
-    NaN when a side is empty, as then nothing can be said.
+    NaN when a side is empty, or when numbers are too large to be reckoned with: then nothing can be
+    said.
 
     Raises:
         PenstockError: There is no such measure, it cannot measure this kind of feature, or the

@@ -26,15 +26,19 @@ from .measure import NUMERIC, Measure
 def normalized_wasserstein(reference: Distribution, current: Distribution) -> float:
     """Return the distance in standard deviations of the reference, at least 0.
 
+    NaN where numbers are too large to be squared.
+
     >>> from penstock.drift.distribution import numeric
     >>> round(normalized_wasserstein(numeric([1, 2, 3, 4]), numeric([2, 3, 4, 5])), 4)
     0.8944
     """
     assert isinstance(reference, Numeric) and isinstance(current, Numeric)
-    carried = _carried(reference, current)
     variance = reference.variance
     if not variance:
         variance = current.variance / 2 + (reference.mean - current.mean) ** 2 / 4
+    if not math.isfinite(variance):
+        return math.nan
+    carried = _carried(reference, current)
     return carried / math.sqrt(variance) if variance else 0.0
 
 

@@ -131,11 +131,29 @@ def test_an_empty_side_is_insufficient_and_named(name):
     kind = MEASURES[name].kinds[0]
     full = normal(5000) if kind == "numeric" else carriers(AA=5000)
 
-    for empty in (Categorical({}, 0.0, 5000.0), numeric([], 5000), numeric([np.nan] * 5000)):
+    infinite = numeric([np.inf] * 5000)
+    for empty in (
+        Categorical({}, 0.0, 5000.0),
+        numeric([], 5000),
+        numeric([np.nan] * 5000),
+        infinite,
+    ):
         found = only(empty, full, Rule(name))
         assert (found.verdict, found.value) == (INSUFFICIENT, None)
         assert "the reference has no" in found.sentence
         assert "the current side has no" in only(full, empty, Rule(name)).sentence
+
+
+def test_numbers_too_large_to_be_squared_are_insufficient_where_it_matters():
+    one, other = numeric([1e200, 2e200] * 3000), numeric([3e200, 4e200] * 3000)
+
+    found = only(one, other, Rule("normalized_wasserstein"))
+
+    assert (found.verdict, found.value) == (INSUFFICIENT, None)
+    assert found.sentence == (
+        "x: the numbers are too large for the normalized Wasserstein distance to be told."
+    )
+    assert only(one, other, Rule("jensen_shannon_distance")).verdict == DRIFT
 
 
 def test_a_feature_that_went_missing_altogether_is_drift_of_the_missing_rate():
@@ -226,6 +244,17 @@ def test_p_values_are_a_second_key_corrected_for_all_features():
     assert kept == {"x0"}
     (other,) = [f for f in with_key if f.feature == by_effect[1].feature]
     assert "but chance may do so (corrected p" in other.sentence
+
+
+def test_p_values_are_corrected_for_the_number_of_features_not_of_measures():
+    sides = {f"x{i}": normal(1500, seed=i) for i in range(4)}
+    others = {f"x{i}": normal(1500, seed=i + 4) for i in range(4)}
+
+    alone = compare(sides, others, [Rule("psi")])
+    together = compare(sides, others, [Rule("psi"), Rule("missing_rate_change")])
+
+    expected = {f.feature: f.corrected_p_value for f in alone}
+    assert expected == {f.feature: f.corrected_p_value for f in together if f.measure == "psi"}
 
 
 def test_the_last_rule_of_a_measure_holds_for_a_feature():

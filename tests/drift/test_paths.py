@@ -12,7 +12,13 @@ from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from penstock.drift.columns import distribution_of_column, distributions_of_batches
-from penstock.drift.distribution import Categorical, merge, missing_rate, numeric
+from penstock.drift.distribution import (
+    MAX_CATEGORIES,
+    Categorical,
+    merge,
+    missing_rate,
+    numeric,
+)
 from penstock.drift.measures import MEASURES, distance
 from penstock.drift.statistics import distribution_of_feature, distributions_of_statistics
 from penstock.errors import PenstockError
@@ -185,6 +191,35 @@ def test_numbers_are_categories_on_request():
 def test_a_column_that_has_no_distribution_is_named():
     with pytest.raises(PenstockError, match="Column 'place' has type struct"):
         distributions_of_batches([pa.table({"place": pa.array([{"x": 1.0}])})])
+
+
+def test_the_most_frequent_categories_are_kept_by_name():
+    counts = {str(i): 1.0 + (i < 10) for i in range(MAX_CATEGORIES + 5)}
+
+    found = merge(Categorical(counts), Categorical({"0": 5.0}))
+
+    assert len(found.counts) == MAX_CATEGORIES
+    assert (found.counts["0"], found.counts["9"], found.unlisted) == (7.0, 2.0, 5.0)
+    assert found.n == sum(counts.values()) + 5
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_the_smallest_and_largest_numbers_are_measured(scale):
+    values = np.random.default_rng(0).normal(0, 1, 3000)
+    one, other = numeric(values * scale), numeric((values + 1) * scale)
+
+    for name in ("jensen_shannon_distance", "psi", "kolmogorov_smirnov"):
+        expected = distance(name, numeric(values), numeric(values + 1))
+        assert distance(name, one, other) == pytest.approx(expected, rel=0.02), name
+
+
+def test_record_batches_are_read_like_tables():
+    table = pa.table({"x": [1.0, None], "c": ["a", "b"]})
+
+    found = distributions_of_batches(iter(table.to_batches()))
+
+    assert (found["x"].n, found["x"].missing, found["c"].n) == (1, 1, 2)
+    assert distributions_of_batches([]) == {}
 
 
 def test_a_column_that_changes_its_type_does_not_merge():

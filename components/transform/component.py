@@ -1,3 +1,5 @@
+from typing import List, Optional
+
 from kfp import dsl
 
 from ..artifacts import Examples, Model, Schema, Statistics, TransformGraph
@@ -13,6 +15,7 @@ def transform(
     module: str,
     base_model: dsl.Input[Model] = None,
     train_split: str = "train",
+    beam_pipeline_args: Optional[List[str]] = None,
 ):
     """Fit the features that the author's module declares, as one Keras model.
 
@@ -30,6 +33,8 @@ def transform(
             are declared as its were keep its vocabularies, boundaries and scales, so that its
             weights go on meaning what they meant.
         train_split: The split to fit to.
+        beam_pipeline_args: Beam's flags, such as `--runner=FlinkRunner`, to read on that runner
+            what the statistics do not determine; in this process by default.
 
     Returns:
         transform_graph: The fitted preprocessing: `preprocessing.keras` and `transform.json`.
@@ -45,5 +50,6 @@ def transform(
             module,
             train_split,
             base_model.path if base_model else None,
+            beam_pipeline_args,
         )
     )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from ...data.digest import digest_path
-from ...data.examples import iter_batches, read_manifest
+from ...data.examples import read_manifest, shard_paths
 from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ...training.author import author_attribute, load_author_module, module_source
 from ...training.author_code import module_name
 from .base_model import states_of
+from .counts import Keys, count_values
 from .features import check_features
 from .fit import fit_feature
 from .inputs import check_categories, check_columns, split_statistics
@@ -30,6 +31,7 @@ def fit_transform(
     module: str,
     train_split: str = "train",
     base_model: str | os.PathLike[str] | None = None,
+    beam_pipeline_args: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Fit the features that the author's module declares; write a TransformGraph.
 
@@ -42,6 +44,8 @@ def fit_transform(
         train_split: The split to fit to.
         base_model: Folder of the Model that training will start from. Features that are declared
             as its were keep its state: vocabularies, boundaries and scales.
+        beam_pipeline_args: Beam's flags, to read on a runner what statistics do not determine;
+            None reads the shards in this process. See `penstock.data.beam`.
 
     Returns:
         Metadata: `summary`, `module`, `module_digest`, `train_rows`, `features` (their number),
@@ -66,13 +70,13 @@ def fit_transform(
     seen = split_statistics(statistics, train_split, rows)
     check_categories(features, kinds, seen)
 
-    def column(name: str) -> Iterator[pa.Array]:
-        for batch in iter_batches(examples, train_split, [name]):
-            yield batch.column(0)
+    def counts(column: str, keys: Keys) -> pa.Table:
+        files = shard_paths(examples, train_split)
+        return count_values(files, column, keys, beam_pipeline_args)
 
     kept = states_of(base_model, features) if base_model is not None else {}
     states = {
-        name: kept.get(name) or fit_feature(name, feature, seen.get(feature.columns[0]), column)
+        name: kept.get(name) or fit_feature(name, feature, seen.get(feature.columns[0]), counts)
         for name, feature in features.items()
     }
     origin = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from ...errors import PenstockError
+from .counts import Counts
 from .features import Bucketized, Categorical, Feature, Numeric
 
 Float32s = np.ndarray[Any, np.dtype[np.float32]]
-Column = Callable[[str], Iterator[pa.Array]]
 
 # What TFDV writes in place of values that it does not keep.
 _NOT_VALUES = ("__BYTES_VALUE__", "__LARGE_BYTES__")
@@ -41,7 +41,7 @@ def fit_feature(
     name: str,
     feature: Feature,
     statistics: statistics_pb2.FeatureNameStatistics | None,
-    column: Column,
+    counts: Counts,
 ) -> State:
     """Return the state of one feature.
 
@@ -49,8 +49,8 @@ def fit_feature(
         name: The feature's name, for the sentences.
         feature: Its declaration.
         statistics: TFDV's statistics of its column; None when there are none.
-        column: Called with a column's name, gives its values in the training split, batch by
-            batch; called only when the statistics do not suffice.
+        counts: Called with a column's name and what to count of its values, counts them in the
+            training split; called only when the statistics do not suffice.
 
     Raises:
         PenstockError: The column has no values, or values that are infinite.
@@ -64,47 +64,71 @@ def fit_feature(
     if isinstance(feature, Bucketized):
         if feature.boundaries is not None:
             return State("declaration", {"boundaries": list(map(float, feature.boundaries))})
-        return _fit_buckets(name, feature, _seen(name, feature.column, statistics), column)
+        return _fit_buckets(name, feature, _seen(name, feature.column, statistics), counts)
     if isinstance(feature, Categorical):
-        return _fit_vocabulary(name, feature, _seen(name, feature.column, statistics), column)
+        return _fit_vocabulary(name, feature, _seen(name, feature.column, statistics), counts)
     return State("declaration")
 
 
-def exact_quantiles(batches: Callable[[], Iterator[Float32s]], fractions: Sequence[float]) -> Any:
-    """Return quantiles of float32 values by counting their bits: exact, in fixed memory.
+def exact_quantiles(column: str, counts: Counts, fractions: Sequence[float]) -> Any:
+    """Return quantiles of a column as float32, by counting their bits: exact, in fixed memory.
 
     A float32's bits, with the sign made to sort, are a 32-bit key in the order of the numbers. The
     first pass counts the keys' upper halves, which says where each quantile lies; the second counts
     the lower halves there (a radix selection).
 
     Args:
-        batches: Gives the values, without NaN; called twice.
+        column: Which column; NaN and null are left out.
+        counts: Counts what is asked of its values; called twice.
         fractions: Each in (0, 1].
 
     Returns:
         For each fraction q the smallest value x such that a share of at least q is <= x (numpy's
         `inverted_cdf`); float32.
     """
-    upper = np.zeros(1 << 16, np.int64)
-    for values in batches():
-        upper += np.bincount(_sort_keys(values) >> 16, minlength=1 << 16)
+    upper = _histogram(counts(column, upper_halves), 1 << 16)
     ranks = np.ceil(np.asarray(fractions) * upper.sum()).astype(np.int64) - 1
     ends = np.cumsum(upper)
     at = np.searchsorted(ends, ranks, side="right")
     wanted = np.unique(at)
-    lower = np.zeros(len(wanted) << 16, np.int64)
-    for values in batches():
-        keys = _sort_keys(values)
-        place = np.minimum(np.searchsorted(wanted, keys >> 16), len(wanted) - 1)
-        here = wanted[place] == keys >> 16
-        lower += np.bincount((place[here] << 16) + (keys[here] & 0xFFFF), minlength=len(lower))
-    counts = lower.reshape(len(wanted), 1 << 16).cumsum(axis=1)
+    found = _histogram(counts(column, LowerHalves(wanted)), len(wanted) << 16)
+    lower = found.reshape(len(wanted), 1 << 16).cumsum(axis=1)
     within = ranks - (ends[at] - upper[at])
-    found = [
-        (int(high) << 16) + int(np.searchsorted(counts[np.searchsorted(wanted, high)], r, "right"))
+    keys = [
+        (int(high) << 16) + int(np.searchsorted(lower[np.searchsorted(wanted, high)], r, "right"))
         for high, r in zip(at, within, strict=True)
     ]
-    return _from_sort_keys(np.array(found, np.uint32))
+    return _from_sort_keys(np.array(keys, np.uint32))
+
+
+def upper_halves(values: pa.Array) -> pa.Array:
+    """Return the upper half of each number's sorting key."""
+    return pa.array(_sort_keys(_numbers(values)) >> 16)
+
+
+@dataclass(frozen=True)
+class LowerHalves:
+    """Gives the lower half of the keys whose upper half is wanted, numbered by it.
+
+    Attributes:
+        wanted: The upper halves, increasing.
+    """
+
+    wanted: np.ndarray[Any, np.dtype[np.int64]]
+
+    def __call__(self, values: pa.Array) -> pa.Array:
+        """Return `place << 16 | lower half` for the values that are wanted."""
+        keys = _sort_keys(_numbers(values))
+        place = np.minimum(np.searchsorted(self.wanted, keys >> 16), len(self.wanted) - 1)
+        here = self.wanted[place] == keys >> 16
+        return pa.array((place[here] << 16) + (keys[here] & 0xFFFF))
+
+
+def _histogram(counted: pa.Table, length: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    found = np.zeros(length, np.int64)
+    if len(counted):
+        found[counted["value"].to_numpy()] = counted["n"].to_numpy()
+    return found
 
 
 def _seen(
@@ -160,7 +184,7 @@ def _fit_numeric(
 
 
 def _fit_buckets(
-    name: str, feature: Bucketized, statistics: statistics_pb2.FeatureNameStatistics, column: Column
+    name: str, feature: Bucketized, statistics: statistics_pb2.FeatureNameStatistics, counts: Counts
 ) -> State:
     count = feature.num_buckets or 2
     histograms = [
@@ -173,10 +197,8 @@ def _fit_buckets(
         cuts = [b.low_value for b in histograms[0].buckets][step::step]
         source: Literal["statistics", "data"] = "statistics"
     else:
-        cuts = exact_quantiles(
-            lambda: (_numbers(batch) for batch in column(feature.column)),
-            [i / count for i in range(1, count)],
-        ).tolist()
+        fractions = [i / count for i in range(1, count)]
+        cuts = exact_quantiles(feature.column, counts, fractions).tolist()
         source = "data"
     boundaries = sorted({_float32(cut) for cut in cuts if math.isfinite(cut)})
     if not boundaries:
@@ -191,7 +213,7 @@ def _fit_vocabulary(
     name: str,
     feature: Categorical,
     statistics: statistics_pb2.FeatureNameStatistics,
-    column: Column,
+    counts: Counts,
 ) -> State:
     source: Literal["statistics", "data"] = "statistics"
     vocabulary: list[Any] | None = None
@@ -199,7 +221,7 @@ def _fit_vocabulary(
         vocabulary = _vocabulary_from_statistics(statistics, feature.max_tokens)
     if vocabulary is None:
         source = "data"
-        vocabulary = _most_frequent(column(feature.column), feature.max_tokens)
+        vocabulary = most_frequent(counts(feature.column, categories), feature.max_tokens)
     if not vocabulary:
         raise _empty(name, feature.column)
     return State(source, {"vocabulary": vocabulary})
@@ -227,25 +249,22 @@ def _vocabulary_from_statistics(
     return None
 
 
-def _most_frequent(batches: Iterator[pa.Array], max_tokens: int) -> list[Any]:
-    """Return the most frequent values, equally frequent ones in their own order."""
-    total: pa.Table | None = None
-    for batch in batches:
-        if pa.types.is_boolean(batch.type):
-            batch = batch.cast(pa.int64())
-        if pa.types.is_binary(batch.type):
-            batch = batch.cast(pa.string())
-        counted = pc.value_counts(batch.drop_null())
-        part = pa.table({"value": counted.field("values"), "n": counted.field("counts")})
-        if total is not None:
-            part = pa.concat_tables([total, part])
-            grouped = part.group_by("value").aggregate([("n", "sum")])
-            part = pa.table({"value": grouped["value"], "n": grouped["n_sum"]})
-        total = part
-    if total is None:
-        return []
+def categories(values: pa.Array) -> pa.Array:
+    """Return values as they are categories: booleans 0 and 1, bytes text."""
+    if pa.types.is_boolean(values.type):
+        return values.cast(pa.int64())
+    return values.cast(pa.string()) if pa.types.is_binary(values.type) else values
+
+
+def most_frequent(counted: pa.Table, max_tokens: int) -> list[Any]:
+    """Return the most frequent values, equally frequent ones in their own order.
+
+    Args:
+        counted: `value` and `n`.
+        max_tokens: How many at most; the empty string is none of them.
+    """
     order = [("n", "descending"), ("value", "ascending")]
-    ranked = total["value"].take(pc.sort_indices(total, sort_keys=order)[: max_tokens + 1])
+    ranked = counted["value"].take(pc.sort_indices(counted, sort_keys=order)[: max_tokens + 1])
     return [value for value in ranked.to_pylist() if value != ""][:max_tokens]
 
 

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from penstock.components.transform.counts import add_counts, count_batches
 from penstock.components.transform.executor import fit_transform
 from penstock.components.transform.features import (
     Bucketized,
@@ -270,6 +271,22 @@ def test_the_result_is_the_same_for_any_number_of_shards_and_when_run_again(
     assert digest_path(tmp_path / "graph") == digest_path(fitted)
 
 
+def test_the_result_on_beam_is_that_without(artifacts, fitted, write_artifacts, tmp_path):
+    sharded = write_artifacts(tmp_path, {"train": trips(), "eval": trips(500, seed=1)}, 3)
+    module = str(fitted.parent / "author.py")
+
+    summary = fit(
+        replace(artifacts, examples=sharded.examples),
+        tmp_path / "graph",
+        module,
+        beam_pipeline_args=["--runner=DirectRunner"],
+    )
+
+    assert summary["sources"]["data"] == 3
+    assert digest_path(tmp_path / "graph") == digest_path(fitted)
+    assert not list(sharded.examples.rglob(".counts-*"))
+
+
 def test_what_statistics_determine_is_not_read_from_the_data(artifacts, tmp_path):
     """Given examples whose shards are gone, features that statistics determine are still fitted."""
     shutil.copytree(artifacts.examples, tmp_path / "examples")
@@ -297,9 +314,27 @@ def test_what_statistics_determine_is_not_read_from_the_data(artifacts, tmp_path
     st.integers(1, 4),
 )
 def test_exact_quantiles_are_numpys_for_any_batches(values, fractions, batches):
-    found = exact_quantiles(lambda: iter(np.array_split(values, batches)), fractions)
+    arrays = [pa.array(part) for part in np.array_split(values, batches)]
+
+    found = exact_quantiles("x", lambda _, keys: count_batches(arrays, keys), fractions)
 
     np.testing.assert_array_equal(found, np.quantile(values, fractions, method="inverted_cdf"))
+
+
+def identity(values: pa.Array) -> pa.Array:
+    return values
+
+
+@given(st.lists(st.lists(st.integers(0, 20), max_size=30), max_size=9), st.integers(0, 30))
+def test_counts_are_pandas_counts_however_they_are_added(batches, waiting):
+    """Given a waiting room so small that sums are made at every turn, or never."""
+    tables = [count_batches([pa.array(batch, pa.int64())], identity) for batch in batches]
+
+    found = add_counts(tables, waiting)
+
+    expected = pd.Series([v for batch in batches for v in batch], dtype=object).value_counts()
+    assert dict(zip(*found.to_pydict().values(), strict=True)) == expected.to_dict()
+    assert len(found) == len(expected)
 
 
 @given(
@@ -322,9 +357,8 @@ def test_a_vocabulary_is_the_same_from_statistics_and_from_data(values, max_toke
 
     def state():
         feature = Categorical("x", max_tokens=max_tokens)
-        return fit_feature(
-            "x", feature, statistics, lambda _: iter([pa.array(values, pa.string())])
-        )
+        batches = [pa.array(values, pa.string())]
+        return fit_feature("x", feature, statistics, lambda _, keys: count_batches(batches, keys))
 
     if wanted:
         assert state().values["vocabulary"] == wanted

@@ -11,6 +11,16 @@ import apache_beam as beam
 import pyarrow as pa
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import model_eval_lib
+from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
+from tensorflow_model_analysis.extractors import (
+    example_weights_extractor,
+    features_extractor,
+    labels_extractor,
+    materialized_predictions_extractor,
+    slice_key_extractor,
+    sql_slice_key_extractor,
+    unbatch_extractor,
+)
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2, validation_result_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
@@ -136,12 +146,31 @@ def _row_by_row(
         | "Extracts" >> model_eval_lib.BatchedInputsToExtracts()
         | "Evaluate"
         >> model_eval_lib.ExtractAndEvaluate(
-            extractors=model_eval_lib.default_extractors(eval_config=config),
-            evaluators=model_eval_lib.default_evaluators(
-                eval_config=config, random_seed_for_testing=jackknife_seed
-            ),
+            extractors=_extractors(config),
+            evaluators=[
+                metrics_plots_and_validations_evaluator.MetricsPlotsAndValidationsEvaluator(
+                    eval_config=config, random_seed_for_testing=jackknife_seed
+                )
+            ],
         )
     )
+
+
+def _extractors(config: config_pb2.EvalConfig) -> list[Any]:
+    """Return TFMA's default extractors for predictions that are there.
+
+    Its own `default_extractors` takes a baseline away that is no loaded model.
+    """
+    by_sql = any(slicing.slice_keys_sql for slicing in config.slicing_specs)
+    return [
+        features_extractor.FeaturesExtractor(eval_config=config),
+        labels_extractor.LabelsExtractor(eval_config=config),
+        example_weights_extractor.ExampleWeightsExtractor(eval_config=config),
+        materialized_predictions_extractor.MaterializedPredictionsExtractor(eval_config=config),
+        *([sql_slice_key_extractor.SqlSliceKeyExtractor(config)] if by_sql else []),
+        unbatch_extractor.UnbatchExtractor(),
+        slice_key_extractor.SliceKeyExtractor(eval_config=config, materialize=False),
+    ]
 
 
 def _listed(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -41,7 +41,7 @@ def parse(text: str) -> config_pb2.EvalConfig:
 def _yaml(text: str) -> dict[str, Any] | None:
     """Return the mapping that `text` is in YAML; None where it does not look like YAML."""
     # Proto text writes a repeated message as `name {`, YAML as `name:` and nothing else.
-    if not re.search(r"^\w+:[ \t]*(#.*)?$", text, re.MULTILINE):
+    if not re.search(r"^\s*\w+:[ \t]*(#.*)?$", text, re.MULTILINE):
         return None
     try:
         content = yaml.safe_load(text)

@@ -1,5 +1,6 @@
 """A small model gate on synthetic flights, for the evaluator's tests."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -57,20 +58,20 @@ def flights(rows: int, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def write_examples(folder: Path, frame: pd.DataFrame, split: str = "eval") -> Path:
+def write_examples(folder: Path, frame: pd.DataFrame, split: str = "eval", shards: int = 2) -> Path:
     place = folder / f"Split-{split}"
     place.mkdir(parents=True)
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    # Two shards, so that results are merged over batches.
-    half = len(frame) // 2
-    shards = []
-    for number, part in enumerate((table.slice(0, half), table.slice(half))):
-        name = f"part-{number:05}.parquet"
+    # Several shards, so that results are merged over batches.
+    cuts = [round(number * len(frame) / shards) for number in range(shards + 1)]
+    listed = []
+    for number, (start, end) in enumerate(itertools.pairwise(cuts)):
+        part, name = table.slice(start, end - start), f"part-{number:05}.parquet"
         pq.write_table(part, place / name)
-        shards.append(Shard(name, part.num_rows, (place / name).stat().st_size))
+        listed.append(Shard(name, part.num_rows, (place / name).stat().st_size))
     columns = tuple(Column(field.name, str(field.type)) for field in table.schema)
     digests = ("sha256:" + "1" * 64, "sha256:" + "2" * 64)
-    write_manifest(folder, Manifest(columns, *digests, (1, 2), {}, {split: tuple(shards)}))
+    write_manifest(folder, Manifest(columns, *digests, (1, 2), {}, {split: tuple(listed)}))
     return folder
 
 

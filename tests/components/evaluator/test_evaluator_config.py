@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 from gate import CONFIG, ThreeClasses, export, run
+from google.protobuf import json_format, text_format
 
-from penstock.components.evaluator.config import read_eval_config
+from penstock.components.evaluator.config import parse_eval_config, read_eval_config
 from penstock.errors import PenstockError
 
 
@@ -53,6 +54,16 @@ def change(old: str, new: str) -> str:
             change("metrics_specs {", 'metrics_specs { thresholds { key: "f1" value {} }'),
             "has a threshold on 'f1', but its metrics_specs entry has example_count, auc",
         ),
+        (
+            change(
+                "per_slice_thresholds {",
+                "cross_slice_thresholds { cross_slicing_specs { baseline_spec {} } threshold "
+                "{ value_threshold { lower_bound { value: 0 } } } } per_slice_thresholds {",
+            ),
+            "on 'auc' in eval_config compares slices that cross_slicing_specs does not compare",
+        ),
+        ("model_specs:\n  - label_key: [", "eval_config is not YAML at line 2"),
+        ("model_specs:\n  - label: late", "not a tfma.EvalConfig in YAML: "),
         (
             CONFIG + "options { compute_confidence_intervals { value: true } }",
             "sets options.compute_confidence_intervals",
@@ -129,3 +140,47 @@ def test_a_model_that_is_not_there_or_wants_other_features_is_refused(examples, 
     with pytest.raises(PenstockError, match="cannot be loaded"):
         run(examples, other, tmp_path)
     shutil.rmtree(other)
+
+
+AS_YAML = """
+model_specs:
+  - label_key: late
+slicing_specs:
+  - {}
+  - feature_keys: [origin]
+metrics_specs:
+  - metrics:
+      - class_name: AUC
+        threshold:
+          value_threshold: {lower_bound: 0.6}
+          change_threshold: {absolute: -0.01, direction: HIGHER_IS_BETTER}
+"""
+
+
+def test_text_json_and_yaml_say_the_same():
+    config = read_eval_config(AS_YAML, champion=True)
+
+    again = [
+        text_format.MessageToString(parse_eval_config(AS_YAML)),
+        json_format.MessageToJson(parse_eval_config(AS_YAML)),
+    ]
+
+    assert all(read_eval_config(text, champion=True) == config for text in again)
+    assert [spec.name for spec in config.model_specs] == ["candidate", "baseline"]
+    assert config.metrics_specs[-1].metrics[0].class_name == "ExampleCount"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "sentence"),
+    [
+        ("direction: HIGHER_IS_BETTER", "neither absolute nor relative"),
+        ("absolute { value: 0 }", "has no direction; say HIGHER_IS_BETTER or LOWER_IS_BETTER"),
+    ],
+)
+def test_a_change_threshold_that_bounds_nothing_is_refused(threshold, sentence):
+    config = change(
+        "value_threshold { lower_bound { value: 0.6 } }", f"change_threshold {{ {threshold} }}"
+    )
+
+    with pytest.raises(PenstockError, match=sentence):
+        read_eval_config(config, champion=True)

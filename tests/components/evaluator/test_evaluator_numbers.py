@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from gate import ThreeClasses, export, run, write_examples
+from gate import CONFIG, ThreeClasses, export, predicted, run, write_examples
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from penstock.components.evaluator import analysis, batched
 from penstock.components.evaluator.config import read_eval_config
+from penstock.errors import PenstockError
 
 EVERYTHING = """
 model_specs { label_key: "label" prediction_key: "score" %s }
@@ -87,6 +88,106 @@ def test_slices_at_once_give_the_numbers_of_tfmas_own_evaluator(case, tmp_path, 
     assert ours.validation.validation_ok == tfmas.validation.validation_ok
     plots = [list(tfma.load_plots(str(tmp_path / side))) for side in ("ours", "tfmas")]
     assert len(plots[0]) == len(plots[1]) == 10
+
+
+TWO_MODELS = """
+model_specs { name: "new" label_key: "label" prediction_key: "score" }
+model_specs { name: "old" prediction_key: "digit_score" is_baseline: true }
+slicing_specs {}
+cross_slicing_specs {
+  baseline_spec { feature_values { key: "letter" value: "a" } }
+  slicing_specs { feature_keys: "letter" }
+}
+cross_slicing_specs { baseline_spec {} slicing_specs { feature_keys: "digit" } }
+metrics_specs {
+  metrics {
+    class_name: "AUC"
+    threshold {
+      value_threshold { lower_bound { value: 0.5 } }
+      change_threshold { direction: HIGHER_IS_BETTER absolute { value: 0 } relative { value: 0.1 } }
+    }
+    cross_slice_thresholds {
+      cross_slicing_specs {
+        baseline_spec { feature_values { key: "letter" value: "a" } }
+        slicing_specs { feature_keys: "letter" }
+      }
+      threshold { value_threshold { upper_bound { value: 0.05 } } }
+    }
+  }
+  metrics { class_name: "BinaryAccuracy" }
+  metrics { class_name: "BinaryCrossEntropy" }
+  metrics { class_name: "MeanSquaredError" }
+  metrics { class_name: "Calibration" }
+}
+"""
+
+
+def test_two_models_and_compared_slices_give_the_numbers_and_failures_of_tfmas_evaluator(tmp_path):
+    config = read_eval_config(TWO_MODELS, champion=True)
+    frame = scores(120, seed=11).assign(digit_score=lambda f: (f.digit / 2).astype(np.float32))
+    rows = pa.RecordBatch.from_pandas(frame, preserve_index=False)
+    for side in ("ours", "tfmas"):
+        (tmp_path / side).mkdir()
+
+    ours = analysis.analyze([rows.slice(0, 80), rows.slice(80)], config, tmp_path / "ours")
+    tfmas = analysis.analyze([rows], config, tmp_path / "tfmas", rows_alone=True)
+
+    assert ours.by_slices and not tfmas.by_slices
+    assert ours.slices.keys() == tfmas.slices.keys() and len(ours.slices) == 1 + 3 + 3 + 3 + 3
+    for where, found in tfmas.slices.items():
+        assert ours.slices[where].keys() == found.keys()
+        for key, value in found.items():
+            assert ours.slices[where][key] == pytest.approx(value, abs=1e-6, nan_ok=True), key
+    failures = [
+        sorted(
+            (str(record.slice_key), str(record.cross_slice_key), str(failure.metric_key))
+            for record in side.validation.metric_validations_per_slice
+            for failure in record.failures
+        )
+        for side in (ours, tfmas)
+    ]
+    assert failures[0] == failures[1] and any(cross for _, cross, _ in failures[0])
+
+
+def test_sql_makes_slices(frame, examples, model, tmp_path):
+    sql = (
+        "SELECT STRUCT(IF(month > 1, 'later', 'first') AS season, origin) "
+        "FROM example.month, example.origin"
+    )
+    config = f"""
+    model_specs:
+      - label_key: late
+    slicing_specs:
+      - {{}}
+      - slice_keys_sql: "{sql}"
+    metrics_specs:
+      - metrics:
+          - class_name: BinaryAccuracy
+            threshold:
+              value_threshold: {{lower_bound: 0.5}}
+    """
+
+    _, record = run(examples, model, tmp_path, config)
+
+    found = {tuple(sorted(check["slice"].items())): check for check in record["checks"]}
+    right = (predicted(frame) > 0.5) == frame.late
+    seasons = frame.month.gt(1).map({True: "later", False: "first"})
+    expected = right.groupby([seasons, frame.origin]).agg(["mean", "size"])
+    assert len(found) == 1 + len(expected) == 7
+    for (season, origin), (share, rows) in expected.iterrows():
+        check = found[("origin", origin), ("season", season)]
+        assert check["value"] == pytest.approx(share) and check["rows"] == rows
+        assert check["method"] == "jackknife" and check["interval"][0] < share
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT STRUCT(month) FROM example.moon", "SELEKT", "SELECT month FROM example.month"]
+)
+def test_sql_that_cannot_be_executed_is_refused(examples, model, tmp_path, sql):
+    config = CONFIG.replace("slicing_specs {}", f'slicing_specs {{ slice_keys_sql: "{sql}" }}')
+
+    with pytest.raises(PenstockError, match="slice_keys_sql of eval_config cannot be executed"):
+        run(examples, model, tmp_path, config)
 
 
 def test_merged_parts_are_the_whole():

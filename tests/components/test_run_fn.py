@@ -1,6 +1,7 @@
 """What a `run_fn` may return and be given: Keras by `keras_run_fn`, and models beyond Keras."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import log_loss, roc_auc_score
 
+import penstock
 from penstock.components.trainer.executor import train
 from penstock.components.transform.executor import fit_transform
 from penstock.data.examples import read_table
@@ -25,7 +27,7 @@ MODULE = str(Path(__file__).parent / "authors" / "chosen.py")
 
 
 def trips(rows: int, seed: int, carriers=("UA", "B6", "EV")) -> pa.Table:
-    """Rows of which one in five is late, the far ones rather; the first carrier is the commonest."""
+    """Rows of which one in five is late, the far ones rather; the first carrier leads."""
     random = np.random.default_rng(seed)
     distance = random.gamma(4.0, 250.0, rows)
     late = random.random(rows) < 1 / (1 + np.exp(-(distance - 1400) / 250))
@@ -243,6 +245,34 @@ def test_what_is_declared_anew_is_fitted_anew(given, tmp_path, champion):
 def test_transform_says_when_the_base_model_is_none(given, tmp_path):
     with pytest.raises(PenstockError, match="does not say how its features were made"):
         fit(given, tmp_path / "graph", base_model=tmp_path)
+
+
+def test_the_module_of_the_documentation_trains_in_under_40_lines(write_artifacts, tmp_path):
+    guide = Path(penstock.__file__).parent / "docs" / "authoring.md"
+    (code,) = re.findall(r"```python\n# trips.py\n(.*?)```", guide.read_text(), re.S)
+    (tmp_path / "trips.py").write_text(code)
+    random = np.random.default_rng(0)
+    table = trips(600, 0).append_column("hour", pa.array(random.integers(0, 24, 600)))
+    for name in ("tail", "origin", "dest"):
+        values = random.choice(["A", "B", "C"], 600)
+        table = table.append_column(name, pa.array(values))
+    artifacts = write_artifacts(tmp_path / "given", {"train": table, "eval": table})
+    folders = (artifacts.examples, artifacts.statistics, artifacts.schema)
+
+    fit_transform(*folders, tmp_path / "graph", str(tmp_path / "trips.py"))
+    summary = train(
+        artifacts.examples,
+        tmp_path / "graph",
+        artifacts.schema,
+        tmp_path / "model",
+        str(tmp_path / "trips.py"),
+        "late",
+        train_steps=20,
+        batch_size=64,
+    )
+
+    assert summary["steps"] == 20
+    assert len(code.splitlines()) < 40
 
 
 @pytest.mark.parametrize("does", ["is_sklearn", "is_xgboost"])

@@ -20,6 +20,7 @@ import pyarrow.csv as pacsv
 
 from ..errors import PenstockError
 from .csv_options import CsvOptions
+from .csv_ranges import ByteRange, lines_before, open_range
 from .quarantine import Reject, parse_around
 
 GROUP_RECORDS = 20_000
@@ -46,6 +47,7 @@ def careful_batches(
     reject: Callable[[Reject], None],
     label: str,
     max_bytes: int,
+    part: ByteRange | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a CSV file after the first `skip`, handing the malformed to `reject`.
 
@@ -57,6 +59,7 @@ def careful_batches(
         reject: Takes each malformed row.
         label: What rejects call the file.
         max_bytes: The size of a record beyond which reading stops.
+        part: Which bytes of the file; all when None. Lines count from the top of the file.
 
     Raises:
         PenstockError: A record is longer than `max_bytes`, or the file is truncated.
@@ -78,8 +81,9 @@ def careful_batches(
     names: list[str] = list(options.columns or ())
     group: list[Record] = []
     refused: list[Reject] = []
-    with open_text(file) as stream:
-        records = _records(file, stream, options, max_bytes)
+    first_line = 1 + (lines_before(file, part.start) if part else 0)
+    with open_text(file, part) as stream:
+        records = _records(file, stream, options, max_bytes, first_line)
         if options.columns is None:
             names = next(records).fields
         for record in records:
@@ -97,12 +101,13 @@ def careful_batches(
 
 
 @contextmanager
-def open_text(file: Path) -> Iterator[TextIO]:
-    """Open a text file, decompressed as its ending says; odd bytes become lone surrogates."""
+def open_text(file: Path, part: ByteRange | None = None) -> Iterator[TextIO]:
+    """Open a text file or a part of it, decompressed; odd bytes become lone surrogates."""
+    encoding = "utf-8" if part and part.start else "utf-8-sig"
     with (
-        pa.input_stream(str(file), compression="detect") as raw,
+        open_range(file, part) as raw,
         io.TextIOWrapper(
-            io.BufferedReader(raw), encoding="utf-8-sig", errors="surrogateescape", newline=""
+            io.BufferedReader(raw), encoding=encoding, errors="surrogateescape", newline=""
         ) as stream,
     ):
         yield stream
@@ -146,7 +151,9 @@ def _endless(file: Path, max_bytes: int) -> PenstockError:
     )
 
 
-def _records(file: Path, stream: TextIO, options: CsvOptions, max_bytes: int) -> Iterator[Record]:
+def _records(
+    file: Path, stream: TextIO, options: CsvOptions, max_bytes: int, first_line: int
+) -> Iterator[Record]:
     """Yield the records that are not blank, in the file's order."""
     taken: list[str] = []
 
@@ -167,12 +174,13 @@ def _records(file: Path, stream: TextIO, options: CsvOptions, max_bytes: int) ->
     limit = csv.field_size_limit(max_bytes)
     try:
         reader = csv.reader(lines(), delimiter=options.delimiter, **quoting)
-        start = options.skip_lines + 1
+        before = first_line + options.skip_lines
+        start = before
         for fields in reader:
             if fields:
                 yield Record(start, "".join(taken), fields)
             taken.clear()
-            start = options.skip_lines + reader.line_num + 1
+            start = before + reader.line_num
     except OSError as error:
         raise unreadable(file, error, max_bytes) from error
     finally:

@@ -9,6 +9,9 @@ as in pandas. Arrow reads the file in blocks; from the first block that it canno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +21,7 @@ import pyarrow.csv as pacsv
 from ..errors import PenstockError
 from .csv_faults import careful_batches, header_is_utf8, unreadable
 from .csv_options import CsvOptions
+from .csv_ranges import ByteRange, open_range, range_bounds
 from .quarantine import Reject
 
 # Types are inferred from a file's first block; memory holds some forty blocks at most,
@@ -75,12 +79,30 @@ def csv_schema(
     )
 
 
+def csv_ranges(file: Path, options: CsvOptions) -> list[ByteRange | None]:
+    """Return the byte ranges that a CSV file is read in; None stands for a file that stays whole.
+
+    Raises:
+        PenstockError: The file is not CSV.
+    """
+    bounds = range_bounds(file, options)
+    if len(bounds) == 2:
+        return [None]
+    try:
+        with _open(file, options, skip_ragged=True) as reader:
+            names = tuple(reader.schema.names)
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
+        raise unreadable(file, error, BLOCK_BYTES) from error
+    return [ByteRange(start, end, names) for start, end in pairwise(bounds)]
+
+
 def csv_batches(
     file: Path,
     schema: pa.Schema,
     options: CsvOptions,
     reject: Callable[[Reject], None],
     label: str = "",
+    part: ByteRange | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a CSV file as batches of `schema`, a block of the file at a time.
 
@@ -91,14 +113,17 @@ def csv_batches(
         reject: Takes each row with too many or too few fields, a value that does not convert to
             its column's type, or bytes that are not UTF-8.
         label: What to call the file; its path when empty.
+        part: Which bytes of the file; all when None.
 
     Raises:
         PenstockError: The file cannot be read further, because it is truncated or has an endless
             line.
     """
     rows = 0
+    if part is not None and part.start:
+        options = replace(options, columns=part.names, skip_lines=0)
     try:
-        with _open(file, options, schema) as reader:
+        with _open(file, options, schema, part=part) as reader:
             for batch in reader:
                 if batch.num_rows:
                     yield batch
@@ -106,23 +131,36 @@ def csv_batches(
             return
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         fault = error
+    if part is not None and "Empty CSV" in str(fault):
+        return
     if "straddling" in str(fault) or not isinstance(fault, (pa.ArrowInvalid, UnicodeDecodeError)):
         raise unreadable(file, fault, BLOCK_BYTES) from fault
-    yield from careful_batches(file, schema, options, rows, reject, label or str(file), BLOCK_BYTES)
-
-
-def _open(
-    file: Path, options: CsvOptions, schema: pa.Schema | None = None, skip_ragged: bool = False
-) -> pacsv.CSVStreamingReader:
-    ragged = {"invalid_row_handler": lambda row: "skip"} if skip_ragged else {}
-    return pacsv.open_csv(
-        file,
-        read_options=options.read(block_size=BLOCK_BYTES),
-        parse_options=options.parse(**ragged),
-        convert_options=options.convert(
-            column_types=schema, include_columns=None if schema is None else schema.names
-        ),
+    yield from careful_batches(
+        file, schema, options, rows, reject, label or str(file), BLOCK_BYTES, part
     )
+
+
+@contextmanager
+def _open(
+    file: Path,
+    options: CsvOptions,
+    schema: pa.Schema | None = None,
+    skip_ragged: bool = False,
+    part: ByteRange | None = None,
+) -> Iterator[pacsv.CSVStreamingReader]:
+    ragged = {"invalid_row_handler": lambda row: "skip"} if skip_ragged else {}
+    with (
+        open_range(file, part) as stream,
+        pacsv.open_csv(
+            stream,
+            read_options=options.read(block_size=BLOCK_BYTES),
+            parse_options=options.parse(**ragged),
+            convert_options=options.convert(
+                column_types=schema, include_columns=None if schema is None else schema.names
+            ),
+        ) as reader,
+    ):
+        yield reader
 
 
 def _kept_type(kind: pa.DataType, options: CsvOptions) -> pa.DataType:

@@ -62,8 +62,8 @@ def parquet_batches(
         schema: The columns to read, in this order, and their types. One that the file lacks is
             missing in every row.
         label: What messages call the file; its path when empty.
-        first_row: The number of the first row, in messages.
-        row_groups: Which row groups to read; all when None.
+        first_row: The number of the file's first row, in messages.
+        row_groups: Which row groups to read, in a run; all when None.
 
     Raises:
         PenstockError: The file is broken, or a value does not fit its column's type.
@@ -73,12 +73,36 @@ def parquet_batches(
         with pq.ParquetFile(file) as reader:
             own = set(reader.schema_arrow.names)
             names = [name for name in schema.names if name in own]
+            if row_groups:
+                before = map(reader.metadata.row_group, range(row_groups[0]))
+                row += sum(group.num_rows for group in before)
             for batch in reader.iter_batches(BATCH_ROWS, row_groups=row_groups, columns=names):
                 arrays = [_column(batch, field, label or str(file), row) for field in schema]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
                 row += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
+
+
+def row_group_runs(file: Path, rows: int) -> list[tuple[int, ...]]:
+    """Return a file's row groups in runs of at least `rows` rows, but for the last.
+
+    Raises:
+        PenstockError: The file is not Parquet.
+    """
+    try:
+        metadata = pq.read_metadata(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(file, error) from error
+    runs: list[list[int]] = []
+    taken = rows
+    for group in range(metadata.num_row_groups):
+        if taken >= rows:
+            runs.append([])
+            taken = 0
+        runs[-1].append(group)
+        taken += metadata.row_group(group).num_rows
+    return [tuple(run) for run in runs]
 
 
 def matching_row_groups(

@@ -1,16 +1,16 @@
-"""The files that examples come from: their format, their common columns, their rows."""
+"""The files that examples come from: their format and their common columns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from ..errors import PenstockError
 from .csv_options import CsvOptions
-from .csv_source import csv_batches, csv_schema
-from .parquet_source import parquet_batches, parquet_schema
+from .csv_source import csv_schema
+from .parquet_source import parquet_schema
 from .quarantine import Reject
 from .spans import SourceFile
 
@@ -123,31 +123,6 @@ def _add_column(
         )
     if merged != known:
         columns[name] = (merged, file)
-
-
-def read_batches(
-    file: SourceFile,
-    schema: pa.Schema,
-    reading: Reading,
-    reject: Rejecter,
-    row_groups: list[int] | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of one file in the types of `schema`, the malformed ones to `reject`.
-
-    Args:
-        file: The file.
-        schema: The columns to read.
-        reading: How to read.
-        reject: Takes each malformed row.
-        row_groups: Which row groups of a Parquet file; all when None.
-
-    Raises:
-        PenstockError: The file is broken or disagrees with `schema`; the sentence says where.
-    """
-    if format_of(file, reading.file_format) == "csv":
-        yield from csv_batches(file.path, schema, reading.csv, reject, file.label)
-    else:
-        yield from parquet_batches(file.path, schema, file.label, file.first_row, row_groups)
 
 
 def _check_columns(

@@ -1,4 +1,4 @@
-"""The rows of files to shards of splits on a Beam runner: one element per file or row groups.
+"""The rows of files to shards of splits on a Beam runner: one element per part of a file.
 
 Every element writes shards, a quarantine file and a record of its own, named by its number, so that
 a runner may repeat it. Workers need the sources and the output folder at the same paths.
@@ -14,31 +14,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ...data.beam import pipeline_options
 from ...data.examples import Shard, iter_shard, split_folder
 from ...data.leakage import Leakage
+from ...data.parts import Part, parts_of
 from ...data.quarantine import Quarantine, Reject
 from ...data.row_hash import ContentSum, row_hashes
-from ...data.shards import SHARD_ROWS, ShardWriter
-from ...data.sources import format_of
-from ...data.spans import SourceFile
+from ...data.shards import ShardWriter
 from ...data.spool import Prepared
 from ...errors import PenstockError
-from .conversion import Conversion, Counted, Plan, account, convert_piece
+from .conversion import Conversion, Counted, Plan, account, convert_part
 
 RECORDS = "records"
 
 
 @dataclass(frozen=True)
 class Element:
-    """A file, or some of its row groups, with a number, and the number of its source."""
+    """A part of a file, with a number, and the number of its source."""
 
     number: int
     source: int
-    piece: SourceFile
-    row_groups: tuple[int, ...] | None = None
+    part: Part
 
 
 def convert_on_beam(
@@ -84,9 +81,8 @@ def convert_element(element: Element, folder: Path, plan: Plan, max_share: float
     quarantine = Quarantine(folder, max_share, element.number + 1)
     writers = plan.writers(folder, f"part-{element.number:05d}-", keep_empty=False)
     counted = Counted(sums=dict.fromkeys(plan.division.splits, ContentSum()))
-    groups = None if element.row_groups is None else list(element.row_groups)
     try:
-        convert_piece(element.piece, groups, plan, writers, counted, quarantine)
+        convert_part(element.part, plan, writers, counted, quarantine)
         quarantine.close()
         record = {
             "good": counted.good,
@@ -104,29 +100,13 @@ def convert_element(element: Element, folder: Path, plan: Plan, max_share: float
 
 
 def _elements(sources: Sequence[Prepared], plan: Plan) -> list[Element]:
-    elements: list[Element] = []
-    for number, source in enumerate(sources):
-        for piece in source.pieces:
-            if format_of(piece, plan.reading.file_format) != "parquet":
-                elements.append(Element(len(elements), number, piece))
-                continue
-            for groups in _runs(piece.path):
-                elements.append(Element(len(elements), number, piece, groups))
-    return elements
-
-
-def _runs(file: Path) -> list[tuple[int, ...]]:
-    """Return a Parquet file's row groups in runs of about a shard's rows."""
-    metadata = pq.read_metadata(file)
-    runs: list[list[int]] = []
-    rows = SHARD_ROWS
-    for group in range(metadata.num_row_groups):
-        if rows >= SHARD_ROWS:
-            runs.append([])
-            rows = 0
-        runs[-1].append(group)
-        rows += metadata.row_group(group).num_rows
-    return [tuple(run) for run in runs]
+    parts = [
+        (number, part)
+        for number, source in enumerate(sources)
+        for piece in source.pieces
+        for part in parts_of(piece, plan.reading)
+    ]
+    return [Element(place, number, part) for place, (number, part) in enumerate(parts)]
 
 
 def _gather(

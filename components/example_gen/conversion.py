@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,12 +12,12 @@ from ...data.division import Division
 from ...data.examples import Shard
 from ...data.leakage import Leakage
 from ...data.parquet_source import matching_row_groups
+from ...data.parts import Part, parts_of, read_batches
 from ...data.quarantine import Quarantine, Reject
 from ...data.row_hash import ContentSum
 from ...data.selection import Layout, Selection
 from ...data.shards import ShardWriter
-from ...data.sources import Reading, format_of, read_batches
-from ...data.spans import SourceFile
+from ...data.sources import Reading
 from ...data.spool import Prepared
 
 
@@ -105,7 +105,8 @@ def convert(
     for source in sources:
         before, by_split = counted.good + quarantine.rows, dict(counted.sums)
         for piece in source.pieces:
-            convert_piece(piece, None, plan, writers, counted, quarantine, leakage)
+            for part in parts_of(piece, plan.reading):
+                convert_part(part, plan, writers, counted, quarantine, leakage)
         rows_of[source] = counted.good + quarantine.rows - before + source.rejected
         for split, total in counted.sums.items():
             rows = total.rows - by_split[split].rows
@@ -117,20 +118,18 @@ def convert(
     return Conversion(shards, counted.sums, rows_of, accounts, quarantine.first, span_rows)
 
 
-def convert_piece(
-    piece: SourceFile,
-    row_groups: list[int] | None,
+def convert_part(
+    part: Part,
     plan: Plan,
     writers: Mapping[str, ShardWriter],
     counted: Counted,
     quarantine: Quarantine,
     leakage: Leakage | None = None,
 ) -> None:
-    """Write the rows of one local file, adding to what was counted.
+    """Write the rows of a part of a file, adding to what was counted.
 
     Args:
-        piece: The file.
-        row_groups: Which row groups of a Parquet file; all when None.
+        part: What to read.
         plan: What to do to every row.
         writers: Where rows go, by split.
         counted: What was counted so far.
@@ -138,16 +137,17 @@ def convert_piece(
         leakage: Sees every row with its split.
     """
     where = plan.selection.where
-    if where and format_of(piece, plan.reading.file_format) == "parquet":
-        row_groups, passed = matching_row_groups(piece.path, plan.schema, where, row_groups)
+    if where and part.row_groups is not None:
+        groups = list(part.row_groups)
+        groups, passed = matching_row_groups(part.file.path, plan.schema, where, groups)
+        part = replace(part, row_groups=tuple(groups))
         counted.good += passed
         counted.filtered += passed
-    batches = read_batches(piece, plan.schema, plan.reading, quarantine.add, row_groups)
-    for batch in batches:
+    for batch in read_batches(part, plan.schema, plan.reading, quarantine.add):
         rows, hashes = plan.selection.rows(batch)
         counted.good += batch.num_rows
         counted.filtered += batch.num_rows - rows.num_rows
-        places = plan.division.places(rows, hashes, piece)
+        places = plan.division.places(rows, hashes, part.file)
         kept = pa.RecordBatch.from_arrays(
             [rows.column(rows.schema.get_field_index(name)) for name in plan.kept.names],
             schema=plan.kept,

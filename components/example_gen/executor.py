@@ -27,6 +27,7 @@ from ...data.leakage import (
     refuse_leaks,
 )
 from ...data.output import new_folder
+from ...data.parts import parts_of, read_batches
 from ...data.quarantine import Quarantine, check_share, too_many
 from ...data.remote import hide_password
 from ...data.row_hash import Hashes
@@ -39,7 +40,7 @@ from ...data.selection import (
     selection_of,
 )
 from ...data.shuffle import shuffle_split
-from ...data.sources import Reading, common_schema, read_batches
+from ...data.sources import Reading, common_schema
 from ...data.spans import SourceFile, database, find_files, find_split_files
 from ...data.spool import Prepared, check_unchanged, prepare
 from ...data.windows import window_of
@@ -202,8 +203,9 @@ def _kept_rows(
     """Yield the rows that are kept; whoever reads them again takes the malformed ones."""
     for source in sources:
         for file in source.pieces:
-            for batch in read_batches(file, schema, reading, lambda _: None):
-                yield selection.rows(batch)
+            for part in parts_of(file, reading):
+                for batch in read_batches(part, schema, reading, lambda _: None):
+                    yield selection.rows(batch)
 
 
 def _leakage(check: LeakageCheck, division: Division) -> Leakage | None:

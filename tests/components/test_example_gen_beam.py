@@ -8,6 +8,7 @@ import pytest
 
 from penstock.components.example_gen import beam_conversion
 from penstock.components.example_gen.executor import generate_examples
+from penstock.data import parts
 from penstock.data.examples import read_manifest, read_table
 from penstock.errors import PenstockError
 
@@ -52,7 +53,7 @@ def both(folder, pattern, beam_pipeline_args=(), **kwargs):
 
 @pytest.mark.parametrize("pattern", ["csv/*.csv", "x.parquet"])
 def test_beam_gives_the_same_rows_digest_and_accounts(sources, pattern, monkeypatch):
-    monkeypatch.setattr(beam_conversion, "SHARD_ROWS", 1000)
+    monkeypatch.setattr(parts, "PART_ROWS", 1000)
     (here, here_rows), (beam, beam_rows) = both(sources, pattern, **OPTIONS)
     assert beam.content_digest == here.content_digest
     assert beam.accounts == here.accounts

@@ -94,7 +94,7 @@ def test_row_groups_that_cannot_match_are_not_read(tmp_path, trips, monkeypatch)
         read.append(args[4])
         return original(*args)
 
-    monkeypatch.setattr("penstock.data.sources.parquet_batches", spy)
+    monkeypatch.setattr("penstock.data.parts.parquet_batches", spy)
     found = generate(tmp_path, trips, filter="id >= 1200 and id < 1600")
     assert read == [[2, 3]]
     assert sorted(found["id"]) == list(range(1200, 1600))
@@ -224,7 +224,7 @@ def test_a_source_that_changes_while_it_is_read_is_refused(tmp_path, trips, monk
         yield from original(*args)
         os.utime(tmp_path / "x.parquet", ns=(1, 1))
 
-    monkeypatch.setattr("penstock.data.sources.parquet_batches", meddle)
+    monkeypatch.setattr("penstock.data.parts.parquet_batches", meddle)
     assert refusal(tmp_path).startswith("x.parquet changed while it was read; run example_gen")
 
 

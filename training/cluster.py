@@ -176,7 +176,7 @@ class Cluster:
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
         return {
-            "TF_CONFIG": config if len(addresses) > 1 else "",
+            "TF_CONFIG": config if len(addresses) > 1 else "{}",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PYTHONUNBUFFERED": "1",
             PARENT: str(os.getpid()),
@@ -204,7 +204,7 @@ def run_cluster(
 
     Args:
         command: What each worker runs. It calls `die_with_parent` first.
-        workers: How many, at least 1; a single one gets no `TF_CONFIG`.
+        workers: How many, at least 1; the `TF_CONFIG` of a single one names no cluster.
         folder: An existing folder for `worker-<index>.log` and what the workers say of themselves.
         limits: How much is put up with.
         preemption: Tells when to stop.

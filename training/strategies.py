@@ -51,7 +51,7 @@ def find_peers() -> None:
     if hosts and "TF_CONFIG" not in os.environ:
         task = {"type": "worker", "index": int(os.environ.get("JOB_COMPLETION_INDEX", "0"))}
         config = {"cluster": {"worker": hosts}, "task": task}
-        os.environ["TF_CONFIG"] = json.dumps(config) if len(hosts) > 1 else ""
+        os.environ["TF_CONFIG"] = json.dumps(config) if len(hosts) > 1 else "{}"
 
 
 def place() -> Place:
@@ -60,11 +60,11 @@ def place() -> Place:
     Raises:
         PenstockError: `TF_CONFIG` is not as TensorFlow has it.
     """
-    text = os.environ.get("TF_CONFIG", "")
-    if not text:
-        return Place()
+    text = os.environ.get("TF_CONFIG") or "{}"
     try:
         config = json.loads(text)
+        if not config:
+            return Place()
         task, cluster = config["task"], config["cluster"]
         chiefs = len(cluster.get("chief", ()))
         workers = chiefs + len(cluster.get("worker", ()))
@@ -97,8 +97,8 @@ def check_strategy(strategy: str, num_workers: int, precision: str, jit: bool | 
         )
     if strategy == PARAMETER_SERVER:
         raise PenstockError(
-            "strategy is 'parameter_server', which Keras 3 cannot train with: its fit schedules "
-            "no steps on workers. Use 'multi_worker'."
+            "strategy is 'parameter_server', which Keras 3 cannot train with: its fit gives workers "
+            "no steps, and its counters lose what several workers add at once. Use 'multi_worker'."
         )
     if jit and strategy != DEFAULT:
         raise PenstockError(

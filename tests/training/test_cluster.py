@@ -22,8 +22,8 @@ from pathlib import Path
 from penstock.training.processes import die_with_parent
 die_with_parent(int(os.environ["PENSTOCK_PARENT"]))
 folder = Path(sys.argv[1])
-config = json.loads(os.environ["TF_CONFIG"] or '{"task": {"index": 0}}')
-index = config["task"]["index"]
+config = json.loads(os.environ["TF_CONFIG"])
+index = config["task"]["index"] if config else 0
 attempt = len(list(folder.glob(f"started-{index}-*")))
 (folder / f"started-{index}-{attempt}").write_text(os.environ["TF_CONFIG"])
 (folder / f"pid-{index}").write_text(str(os.getpid()))
@@ -73,12 +73,14 @@ def test_workers_find_each_other_and_write_a_log_each(tmp_path):
 def test_one_worker_alone_has_no_cluster(tmp_path):
     run(tmp_path, "", workers=1)
 
-    assert (tmp_path / "started-0-0").read_text() == ""
+    assert (tmp_path / "started-0-0").read_text() == "{}"
 
 
 def test_a_killed_worker_is_started_again_with_its_peers(tmp_path, capsys):
     killed = """
 if attempt == 0:
+    while index == 1 and not (folder / "started-0-0").exists():
+        time.sleep(0.01)
     if index == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)

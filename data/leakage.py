@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..errors import PenstockError
 from .division import Places
 from .first_look import ValueCounts
 from .row_hash import Hashes, row_hashes
+from .spilled_hashes import SpilledHashes
 
 POLICIES = ("count", "fail", "skip")
 
@@ -81,13 +83,23 @@ def check_leakage_columns(check: LeakageCheck, splits: Sequence[str], schema: pa
 
 
 class Leakage:
-    """Collects hashes and times by split, 8 bytes for each row and each row's group."""
+    """Collects hashes and times by split: 8 bytes for each row and each row's group.
 
-    def __init__(self, check: LeakageCheck, splits: Sequence[str], rows: bool) -> None:
+    Args:
+        check: What to check.
+        splits: The splits, in their order.
+        rows: Whether equal rows count.
+        folder: Where hashes go that are too many for memory.
+    """
+
+    def __init__(
+        self, check: LeakageCheck, splits: Sequence[str], rows: bool, folder: Path
+    ) -> None:
         self.check = check
         self.splits = list(splits)
-        self._rows: list[list[Hashes]] | None = [[] for _ in splits] if rows else None
-        self._groups: list[list[Hashes]] | None = [[] for _ in splits] if check.groups else None
+        count = len(self.splits)
+        self._rows = SpilledHashes(folder / "rows", count) if rows else None
+        self._groups = SpilledHashes(folder / "groups", count) if check.groups else None
         self._train_times = ValueCounts()
         self._earliest: pa.Scalar | None = None
 
@@ -97,9 +109,9 @@ class Leakage:
         for place, split in enumerate(self.splits):
             chosen = places == place
             if self._rows is not None:
-                self._rows[place].append(hashes[chosen])
+                self._rows.add(place, hashes[chosen])
             if self._groups is not None and groups is not None:
-                self._groups[place].append(np.unique(groups[chosen]))
+                self._groups.add(place, np.unique(groups[chosen]))
             if self.check.time:
                 column = batch.column(batch.schema.get_field_index(self.check.time))
                 self._add_times(split, column.filter(pa.array(chosen)))
@@ -113,11 +125,12 @@ class Leakage:
         """
         found = {}
         if self._rows is not None:
-            rows = [_joined(parts) for parts in self._rows]
-            shared = _shared(rows)
-            found["duplicate_rows"] = int(sum(np.isin(part, shared).sum() for part in rows))
+            found["duplicate_rows"] = 0
+            for parts in self._rows.parts():
+                shared = _shared(parts)
+                found["duplicate_rows"] += int(sum(np.isin(p, shared).sum() for p in parts))
         if self._groups is not None:
-            found["duplicate_groups"] = len(_shared([_joined(parts) for parts in self._groups]))
+            found["duplicate_groups"] = sum(len(_shared(p)) for p in self._groups.parts())
         if self.check.time:
             values, rows_at = self._train_times.sorted()
             late = 0
@@ -153,10 +166,6 @@ def refuse_leaks(counts: Mapping[str, int]) -> None:
             f"The splits leak into each other: {', '.join(leaks)}; remove such rows, divide by "
             'group or time, or set the leakage policy to "count".'
         )
-
-
-def _joined(parts: Sequence[Hashes]) -> Hashes:
-    return np.concatenate([np.zeros(0, np.uint64), *parts])
 
 
 def _shared(splits: Sequence[Hashes]) -> Hashes:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -138,7 +139,7 @@ def generate_examples(
         sources = prepare(files, reading, work, quarantine)
         schema = common_schema([source.pieces for source in sources], reading)
         plan = _plan(schema, reading, selection, division, layout, check, sources)
-        leaks = _leakage(check, plan.division)
+        leaks = _leakage(check, plan.division, work / "leakage")
         if beam_pipeline_args is None:
             done = convert(folder, sources, plan, leaks, quarantine)
         else:
@@ -208,12 +209,12 @@ def _kept_rows(
                     yield selection.rows(batch)
 
 
-def _leakage(check: LeakageCheck, division: Division) -> Leakage | None:
+def _leakage(check: LeakageCheck, division: Division, folder: Path) -> Leakage | None:
     """Return the check, unless nothing is to check: a hash of the row parts no equal rows."""
     rows = not (division.kind == "stratify" or (division.kind == "hash" and division.keys is None))
     if check.policy == "skip" or not (rows or check.groups or check.time):
         return None
-    return Leakage(check, division.splits, rows)
+    return Leakage(check, division.splits, rows, folder)
 
 
 def _check_rows(done: Conversion, files: Sequence[SourceFile], max_share: float) -> None:

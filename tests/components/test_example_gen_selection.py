@@ -13,6 +13,7 @@ from penstock.components.example_gen.executor import generate_examples
 from penstock.data import parquet_source
 from penstock.data import shards as shards_module
 from penstock.data.examples import read_manifest, read_table, shard_paths
+from penstock.data.row_hash import row_hashes
 from penstock.errors import PenstockError
 
 
@@ -226,6 +227,28 @@ def test_a_source_that_changes_while_it_is_read_is_refused(tmp_path, trips, monk
 
     monkeypatch.setattr("penstock.data.parts.parquet_batches", meddle)
     assert refusal(tmp_path).startswith("x.parquet changed while it was read; run example_gen")
+
+
+def finalized(value):
+    """SplitMix64's finalizer on Python's integers, from the paper."""
+    value = (value ^ value >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    value = (value ^ value >> 27) * 0x94D049BB133111EB % 2**64
+    return value ^ value >> 31
+
+
+@pytest.mark.parametrize("seed", [0, 7, -1])
+def test_the_order_is_that_of_the_keys_of_rows_and_seed(tmp_path, trips, seed):
+    write(tmp_path, trips)
+    options = {"splits": {"all": 1}, "shards": {"rows": 300}}
+    generate_examples(tmp_path / "plain", "x.parquet", tmp_path, **options)
+    batch = read_table(tmp_path / "plain", "all").combine_chunks().to_batches()[0]
+    drawn = finalized((seed + 1) % 2**64)
+    keys = {
+        id_: finalized(int(row) ^ drawn)
+        for id_, row in zip(batch["id"].to_pylist(), row_hashes(batch), strict=True)
+    }
+    generate_examples(tmp_path / "out", "x.parquet", tmp_path, shuffle_seed=seed, **options)
+    assert read_table(tmp_path / "out", "all")["id"].to_pylist() == sorted(keys, key=keys.get)
 
 
 def test_a_shuffle_holds_few_rows_at_once(tmp_path, trips, monkeypatch):

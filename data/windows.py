@@ -16,7 +16,7 @@ class Window:
     Attributes:
         last: How many spans to take, from the newest backwards.
         skip: How many of the newest to pass over first.
-        exclude: Spans that count as if they did not exist.
+        exclude: Spans of these that are left out, last of all.
         minimum: How many there must be at least.
     """
 
@@ -62,8 +62,9 @@ def window_of(given: Mapping[str, Any] | None) -> Window | None:
 def spans_in(window: Window, found: Sequence[int], first_span: int | None = None) -> list[int]:
     """Return the spans of the window, in ascending order.
 
-    Excluded spans and those before `first_span` go first, then the newest that are skipped, and of
-    the rest the newest count: TFX's order in `rolling_range`.
+    Spans before `first_span` go first, then the newest that are skipped; of the rest the newest
+    are taken, and of these the excluded are left out. This is the order of TFX's `rolling_range`
+    (`tfx/dsl/input_resolution/canned_resolver_functions.py`).
 
     Args:
         window: The window.
@@ -73,15 +74,15 @@ def spans_in(window: Window, found: Sequence[int], first_span: int | None = None
     Raises:
         PenstockError: There are fewer spans than the window's minimum.
     """
-    left = [s for s in found if s not in window.exclude and (first_span is None or s >= first_span)]
-    kept = left[: len(left) - window.skip] if window.skip < len(left) else []
-    chosen = kept[-window.last :]
+    left = [span for span in found if first_span is None or span >= first_span]
+    taken = left[: max(len(left) - window.skip, 0)][-window.last :]
+    chosen = [span for span in taken if span not in window.exclude]
     if len(chosen) < window.minimum:
         raise PenstockError(
             f"The window holds {len(chosen)} of the {window.minimum} spans that it needs: of "
-            f"{len(found)} that there are, {len(found) - len(left)} are excluded and "
-            f"{min(window.skip, len(left))} skipped; wait for more spans, or lower the window's "
-            "minimum."
+            f"{len(left)} that there are, {min(window.skip, len(left))} of the newest are skipped, "
+            f"and of the {len(taken)} taken {len(taken) - len(chosen)} are excluded; wait for more "
+            "spans, or lower the window's minimum."
         )
     return chosen
 

@@ -35,8 +35,41 @@ def test_a_window_takes_the_newest_spans_there_are(folder):
     root = folder(*(f"{n}.csv" for n in (1, 2, 3, 5, 8, 13)))
     assert spans("{SPAN}.csv", root, window=Window(3)) == [(5, None), (8, None), (13, None)]
     assert spans("{SPAN}.csv", root, window=Window(2, skip=1)) == [(5, None), (8, None)]
-    window = Window(2, skip=1, exclude=(8, 13))
-    assert spans("{SPAN}.csv", root, window=window) == [(2, None), (3, None)]
+    window = Window(3, skip=1, exclude=(5, 13))
+    assert spans("{SPAN}.csv", root, window=window) == [(3, None), (8, None)]
+
+
+# What TFX's own tests and documentation expect of the spans 1, 2, 3, 3, 7, 8 with the versions
+# 0, 0, 1, 0, 1, 2: ops/latest_span_op_test.py, ops/skip_if_less_than_n_spans_op.py and
+# canned_resolver_functions.py in tfx/dsl/input_resolution. Fewer than the minimum is a skip there.
+TFX = [
+    ({"last": 1}, 0, [(8, 2)]),
+    ({"last": 1, "skip": 1}, 0, [(7, 1)]),
+    ({"last": 1, "skip": 2}, 0, [(3, 1)]),
+    ({"last": 2, "skip": 2}, 0, [(2, 0), (3, 1)]),
+    ({"last": 2, "skip": 3}, 0, [(1, 0), (2, 0)]),
+    ({"last": 1, "skip": 6}, 0, None),
+    ({"last": 6, "skip": 6, "minimum": 1}, 0, None),
+    ({"last": 1}, 9, None),
+    ({"last": 3, "minimum": 1}, 7, [(7, 1), (8, 2)]),
+    ({"last": 3}, 2, [(3, 1), (7, 1), (8, 2)]),
+    ({"last": 2, "skip": 1}, 3, [(3, 1), (7, 1)]),
+    ({"last": 5, "skip": 1}, 3, None),
+    ({"last": 5, "skip": 1, "exclude": [7], "minimum": 1}, 3, [(3, 1)]),
+    ({"last": 1, "exclude": [8], "minimum": 1}, 0, None),
+    ({"last": 2, "exclude": [8], "minimum": 1}, 0, [(7, 1)]),
+    ({"last": 2, "exclude": [8]}, 0, None),
+]
+
+
+@pytest.mark.parametrize(("window", "first", "expected"), TFX)
+def test_tfxs_own_cases_come_out_as_in_tfx(folder, window, first, expected):
+    root = folder("1/0", "2/0", "3/1", "3/0", "7/1", "8/2")
+    call = ("{SPAN}/{VERSION}", root, first)
+    if expected is None:
+        assert "spans that it needs" in refusal(find_files, *call, window=window_of(window))
+    else:
+        assert spans(*call, window=window_of(window)) == expected
 
 
 def test_a_window_takes_each_spans_latest_version(folder):
@@ -59,11 +92,11 @@ def test_a_window_may_start_at_a_span(folder):
 def test_a_window_follows_tfxs_order(found, last, skip, exclude, first):
     # The steps of tfx.dsl.input_resolution's rolling_range, one by one.
     expected = [span for span in found if first is None or span >= first]
-    expected = [span for span in expected if span not in exclude]
     for _ in range(min(skip, len(expected))):
         expected.pop()
     while len(expected) > last:
         expected.pop(0)
+    expected = [span for span in expected if span not in exclude]
     window = Window(last, skip, tuple(exclude), 1)
     if expected:
         assert spans_in(window, found, first) == expected
@@ -75,8 +108,9 @@ def test_a_window_follows_tfxs_order(found, last, skip, exclude, first):
 def test_too_few_spans_are_refused(folder):
     root = folder("1.csv", "2.csv", "3.csv", "4.csv")
     assert refusal(find_files, "{SPAN}.csv", root, window=Window(7, 1, (2,), 3)) == (
-        "The window holds 2 of the 3 spans that it needs: of 4 that there are, 1 are excluded and "
-        "1 skipped; wait for more spans, or lower the window's minimum."
+        "The window holds 2 of the 3 spans that it needs: of 4 that there are, 1 of the newest are "
+        "skipped, and of the 3 taken 1 are excluded; wait for more spans, or lower the window's "
+        "minimum."
     )
 
 

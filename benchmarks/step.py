@@ -72,6 +72,8 @@ def arguments(step: str, work: Path) -> dict[str, Any]:
             "evaluation": at("evaluation", artifacts.Evaluation),
             "blessing": blessing,
             "metrics": metrics,
+            "curve": at("curve", artifacts.dsl.ClassificationMetrics),
+            "summary": at("summary.md", artifacts.dsl.Markdown),
             "report": at("report.html", artifacts.dsl.HTML),
             "eval_config": EVAL_CONFIG,
         },

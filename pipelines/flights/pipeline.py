@@ -5,6 +5,7 @@ from importlib import resources
 from kfp import dsl
 
 from ...components import (
+    champion_resolver,
     evaluator,
     example_gen,
     example_validator,
@@ -19,6 +20,7 @@ from ...schemas import schema_text
 
 MODULE = "penstock.pipelines.flights.model"
 EVAL_CONFIG = resources.files(__package__).joinpath("eval_config.pbtxt").read_text()
+DATA_POLICY = resources.files(__package__).joinpath("data_policy.yaml").read_text()
 
 
 @dsl.component(base_image=image("components"), install_kfp_package=False)
@@ -44,8 +46,9 @@ def flights_pipeline(
     train_steps: int = 600,
     seed: int = 0,
     destination: str = "penstock-runs/serving/flights",
+    registry: str = "penstock-runs/registry",
 ):
-    """Train on some months, evaluate, and push the model if it is blessed.
+    """Train on some months, compare with the champion, and push the model if it is blessed.
 
     Args:
         first_span: The first month, 1 to 12.
@@ -54,6 +57,7 @@ def flights_pipeline(
         train_steps: Batches to train on.
         seed: Fixes the initial weights and the order of the rows.
         destination: The folder that TensorFlow Serving watches.
+        registry: Where the champion is known: a folder, or the URI of an MLflow server.
     """
     spans = flights_spans(rows_per_month=rows_per_month)
     examples = example_gen(
@@ -64,12 +68,12 @@ def flights_pipeline(
     ).outputs["examples"]
     statistics = statistics_gen(examples=examples).outputs["statistics"]
     schema = schema_gen(schema_text=schema_text("flights")).outputs["schema"]
-    validated = example_validator(statistics=statistics, schema=schema)
-    graph = transform(examples=examples, statistics=statistics, schema=schema, module=MODULE).after(
-        validated
-    )
+    valid = example_validator(
+        statistics=statistics, schema=schema, examples=examples, policy=DATA_POLICY
+    ).outputs["cleaned_examples"]
+    graph = transform(examples=valid, statistics=statistics, schema=schema, module=MODULE)
     trained = trainer(
-        examples=examples,
+        examples=valid,
         transform_graph=graph.outputs["transform_graph"],
         schema=schema,
         module=MODULE,
@@ -77,14 +81,24 @@ def flights_pipeline(
         train_steps=train_steps,
         seed=seed,
     )
+    resolved = champion_resolver(registry=registry, product="flights")
     evaluated = evaluator(
-        examples=examples, model=trained.outputs["model"], eval_config=EVAL_CONFIG
+        examples=valid,
+        model=trained.outputs["model"],
+        champion=resolved.outputs["champion"],
+        eval_config=EVAL_CONFIG,
+        policy={"mode": "confident", "slices": "not_disproven"},
     )
     with dsl.If(evaluated.outputs["blessed"] == True, name="blessed"):  # noqa: E712
         pushed = pusher(
             model=trained.outputs["model"],
             blessing=evaluated.outputs["blessing"],
             destination=destination,
+            registry=registry,
+            product="flights",
+            pipeline="flights",
+            run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
         )
-        # The destination knows whether the model is there; the cache does not.
-        pushed.set_caching_options(False)
+    # The registry and the destination know what is champion and what is served; the cache does not.
+    resolved.set_caching_options(False)
+    pushed.set_caching_options(False)

@@ -24,6 +24,9 @@ from penstock.data.examples import read_manifest, read_table
 from penstock.pipelines.flights.features import FEATURES
 from penstock.pipelines.flights.pipeline import EVAL_CONFIG
 from penstock.pipelines.flights.predict import newest_version
+from penstock.registry.champion import resolve
+from penstock.registry.connection import open_registry
+from penstock.registry.deployments import entries
 
 ROWS_PER_MONTH = 6000
 
@@ -35,6 +38,7 @@ class Run:
     output: str
     folder: Path
     serving: Path
+    registry: Path
 
     def artifact(self, task: str, name: str) -> Path:
         """Return where the output `name` of `task` lies."""
@@ -51,13 +55,14 @@ def run(tmp_path_factory) -> Run:
         "rows_per_month": ROWS_PER_MONTH,
         "train_steps": 300,
         "destination": root / "serving",
+        "registry": root / "registry",
     }
     for name, value in parameters.items():
         command += ["--param", f"{name}={value}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (root / "runs" / "flights").glob("*/")
-    return Run(done.stdout + done.stderr, folder, root / "serving")
+    return Run(done.stdout + done.stderr, folder, root / "serving", root / "registry")
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +252,19 @@ def test_the_blessed_model_is_pushed_whole(run, exported, splits, predictions):
     )
 
 
+def test_the_pushed_model_is_the_champion_with_its_run(run):
+    registry = open_registry(run.registry, create=False)
+
+    champion = resolve(registry, "flights")
+    (entry,) = entries(registry, "flights")
+
+    assert champion.digest == digest_path(newest_version(run.serving))
+    assert (champion.facts["pipeline"], champion.facts["run"]) == ("flights", run.folder.name)
+    assert entry.where == str(newest_version(run.serving))
+    assert entry.by == f"run {run.folder.name}"
+    assert champion.metrics["auc"] == pytest.approx(overall(run)["auc"])
+
+
 def test_an_unblessed_model_is_not_pushed(run, tmp_path):
     """Given a threshold that no model of ours reaches, the gate says so and the pusher refuses."""
     harsh = EVAL_CONFIG.replace("value: 0.62", "value: 0.99")
@@ -262,6 +280,8 @@ def test_an_unblessed_model_is_not_pushed(run, tmp_path):
         evaluation=at(artifacts.Evaluation, "evaluation"),
         blessing=blessing,
         metrics=at(artifacts.dsl.Metrics, "metrics"),
+        curve=at(artifacts.dsl.ClassificationMetrics, "curve"),
+        summary=at(artifacts.dsl.Markdown, "summary"),
         report=at(artifacts.dsl.HTML, "report"),
         eval_config=harsh,
     )

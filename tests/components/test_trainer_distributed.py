@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -12,6 +14,7 @@ import pytest
 from penstock.components.trainer.executor import train
 from penstock.components.trainer.scale import Scale
 from penstock.components.transform.executor import fit_transform
+from penstock.errors import PenstockError
 from penstock.training.preemption import EXIT_RETRY, Preempted
 
 AUTHORS = Path(__file__).parent / "authors"
@@ -77,6 +80,13 @@ def undisturbed(given, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def plain(given, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("plain") / "model"
+    run(given, path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def two_workers(given, tmp_path_factory) -> Path:
     """Trained by two workers, of which the second is killed after step 23 and starts again."""
     folder = tmp_path_factory.mktemp("two")
@@ -121,3 +131,118 @@ def test_workers_in_one_place_train_as_one_does(given, tmp_path, two_workers):
     found, expected = provenance(two_workers), provenance(tmp_path / "model")
     assert found["metrics"] == pytest.approx(expected["metrics"], abs=1e-4)
     assert found["strategy"]["restarts"] == 1
+
+
+def test_each_worker_writes_a_log_that_the_model_keeps(two_workers):
+    assert {log.name for log in (two_workers / "run" / "logs").iterdir()} == {
+        "worker-0.log",
+        "worker-1.log",
+    }
+    assert not (two_workers / ".work").exists()
+
+
+def test_all_replicas_of_a_machine_train_as_one_device_does(given, tmp_path, plain):
+    """Two logical CPU devices, as TensorFlow makes them in a process of their own."""
+    script = f"""
+import sys, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from pathlib import Path
+from penstock.components.trainer.executor import train
+from penstock.components.trainer.scale import Scale
+from penstock.training.strategies import distributed
+with distributed("mirrored") as strategy:
+    assert strategy.num_replicas_in_sync == 2
+given = Path({str(given)!r})
+train(given / "examples", given / "graph", given / "schema", Path({str(tmp_path / "model")!r}),
+      {FAULTY!r}, "late", train_steps={STEPS}, batch_size=64, scale=Scale(strategy="mirrored"))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    for found, expected in zip(weights(tmp_path / "model"), weights(plain), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    metrics = [provenance(path)["metrics"] for path in (tmp_path / "model", plain)]
+    assert metrics[0] == pytest.approx(metrics[1], abs=1e-4)
+
+
+def test_deterministic_training_gives_the_same_bits(given, tmp_path):
+    for name in ("one", "two"):
+        run(given, tmp_path / name, {"dropout": 0.3}, deterministic=True)
+
+    for one, two in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert provenance(tmp_path / "one")["strategy"]["deterministic"] is True
+
+
+def test_mixed_precision_computes_in_halves_and_keeps_whole_weights(given, tmp_path):
+    run(given, tmp_path / "model", precision="mixed_float16")
+
+    model = keras.models.load_model(tmp_path / "model" / "model.keras", compile=False)
+    dense = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
+    assert dense.compute_dtype == "float16"
+    assert dense.kernel.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+    assert provenance(tmp_path / "model")["metrics"]["eval_auc"] > 0.5
+
+
+def test_compiled_training_learns_the_same(given, tmp_path, plain):
+    run(given, tmp_path / "jit", jit=True)
+
+    for found, expected in zip(weights(tmp_path / "jit"), weights(plain), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_settings_that_do_not_go_together_are_refused_by_name(given, tmp_path):
+    for settings, sentence in (
+        ({"strategy": "horovod"}, "strategy is 'horovod'; it must be one of default, mirrored"),
+        ({"strategy": "parameter_server"}, "which Keras 3 cannot train with"),
+        ({"num_workers": 2}, "num_workers is 2 and strategy is 'default', which has one"),
+        ({"strategy": "multi_worker", "num_workers": 0}, "num_workers is 0; it must be 1 or more"),
+        ({"strategy": "multi_worker", "num_workers": 3}, "batch_size is 64, to which 3 data shar"),
+        ({"data_shards": 0}, "data_shards is 0 and num_workers is 1"),
+        ({"precision": "float8"}, "precision is 'float8'; it must be one of float32"),
+        ({"strategy": "mirrored", "jit": True}, "jit is on and strategy is 'mirrored'"),
+        ({"checkpoint_steps": 0}, "checkpoint_steps is 0; it must be 1 or more"),
+        ({"heartbeat_seconds": 0}, "heartbeat_seconds is 0; it must be 1 or more"),
+        ({"kubernetes": {"claim": "c"}}, "kubernetes' shared is ''"),
+        ({"kubernetes": {"shared": "s3://b/x"}}, "kubernetes has no namespace, and this step"),
+    ):
+        with pytest.raises(PenstockError, match=sentence):
+            run(given, tmp_path / "model", **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_worker_refuses_is_said_once_and_not_tried_again(given, tmp_path, capsys):
+    with pytest.raises(PenstockError, match=r"run_fn .* raised AttributeError"):
+        run(
+            given,
+            tmp_path / "model",
+            {"what": "NONSENSE", "step": 1, "marker": "x"},
+            strategy="multi_worker",
+        )
+
+    assert "all are started again" not in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_checkpoints_of_another_training_are_left_alone(given, tmp_path, undisturbed):
+    kept = {"checkpoint_dir": str(tmp_path / "checkpoints"), "checkpoint_steps": 10}
+    accident = {"what": "SIGTERM", "step": 12, "marker": str(tmp_path / "told")}
+    with pytest.raises(Preempted):
+        run(given, tmp_path / "model", accident, **kept)
+
+    run(given, tmp_path / "other", {"dropout": 0.3}, **kept)
+
+    assert provenance(tmp_path / "other")["metrics"] == provenance(undisturbed)["metrics"]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+
+
+def test_the_last_two_checkpoints_are_kept(given, tmp_path):
+    kept = {"checkpoint_dir": str(tmp_path / "checkpoints"), "checkpoint_steps": 5}
+    accident = {"what": "SIGTERM", "step": 29, "marker": str(tmp_path / "told")}
+    with pytest.raises(Preempted):
+        run(given, tmp_path / "model", accident, **kept)
+
+    [folder] = (tmp_path / "checkpoints").glob("*/fit-1")
+    assert sorted(p.name for p in folder.glob("step-*")) == ["step-000000025", "step-000000030"]

@@ -24,7 +24,7 @@ Rejecter = Callable[[Reject], None]
 
 
 def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.RecordBatch]:
-    """Yield the `tf.Example`s of a TFRecord file, gzipped when its ending is `.gz`.
+    """Yield the `tf.Example`s of a TFRecord file, compressed when its ending is `.gz` or `.zlib`.
 
     A feature becomes a list column; where no list of a batch is longer than one, a plain column.
     Bytes are strings where all are UTF-8.
@@ -43,7 +43,7 @@ def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.Re
     def refuse(record: tuple[int, bytes], fault: Exception) -> None:
         reject(Reject(label, record[0], "not a tf.Example", record[1]))
 
-    compression = "GZIP" if file.suffix == ".gz" else ""
+    compression = {".gz": "GZIP", ".zlib": "ZLIB"}.get(file.suffix, "")
     dataset = tf.data.TFRecordDataset([str(file)], compression).batch(BATCH_RECORDS)
     row = 1
     try:

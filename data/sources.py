@@ -20,7 +20,14 @@ ENDINGS = {
     "csv": (".csv", ".csv.gz", ".csv.bz2", ".csv.zst"),
     "parquet": (".parquet",),
     "jsonl": (".jsonl", ".jsonl.gz", ".jsonl.bz2", ".jsonl.zst", ".ndjson", ".ndjson.gz"),
-    "tfrecord": (".tfrecord", ".tfrecords", ".tfrecord.gz", ".tfrecords.gz"),
+    "tfrecord": (
+        ".tfrecord",
+        ".tfrecord.gz",
+        ".tfrecord.zlib",
+        ".tfrecords",
+        ".tfrecords.gz",
+        ".tfrecords.zlib",
+    ),
     "avro": (".avro",),
 }
 

@@ -102,7 +102,8 @@ def test_the_manifest_tells_source_spans_and_versions(trips, tmp_path):
     assert manifest.source == {
         "pattern": "span-{SPAN}/v{VERSION}.csv",
         "span_rows": {
-            split: [[span, alone[span].rows(split)] for span in (2, 3)] for split in ("eval", "train")
+            split: [[span, alone[span].rows(split)] for span in (2, 3)]
+            for split in ("eval", "train")
         },
         "files": [
             {
@@ -378,8 +379,8 @@ def test_parameters_are_checked_before_anything_is_read(tmp_path):
     assert refusal(tmp_path, "x.dat") == (
         "The ending of x.dat tells no format (known are .csv, .csv.gz, .csv.bz2, .csv.zst, "
         ".parquet, .jsonl, .jsonl.gz, .jsonl.bz2, .jsonl.zst, .ndjson, .ndjson.gz, .tfrecord, "
-        ".tfrecords, .tfrecord.gz, .tfrecords.gz, .avro); set file_format to csv, parquet, jsonl, "
-        "tfrecord or avro."
+        ".tfrecord.gz, .tfrecord.zlib, .tfrecords, .tfrecords.gz, .tfrecords.zlib, .avro); set "
+        "file_format to csv, parquet, jsonl, tfrecord or avro."
     )
 
 

@@ -143,7 +143,10 @@ def write_tfrecord(file, records, compression=""):
             writer.write(record)
 
 
-@pytest.mark.parametrize(("name", "compression"), [("x.tfrecord", ""), ("x.tfrecord.gz", "GZIP")])
+@pytest.mark.parametrize(
+    ("name", "compression"),
+    [("x.tfrecord", ""), ("x.tfrecord.gz", "GZIP"), ("x.tfrecords.zlib", "ZLIB")],
+)
 def test_tfrecords_of_examples_are_read(tmp_path, name, compression):
     rows = [{**row, "flag": None if row["flag"] is None else int(row["flag"])} for row in ROWS]
     write_tfrecord(tmp_path / name, examples_of(rows), compression)

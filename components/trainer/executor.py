@@ -20,6 +20,7 @@ from ...data.examples import Manifest, iter_batches, read_manifest
 from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...errors import PenstockError
+from ...models.loading import serving_folder as served
 from ...training.author import author_attribute, load_author_module, module_source
 from ...training.author_code import module_name
 from .provenance import code_digest, git_commit
@@ -85,6 +86,8 @@ def train(
     manifest = read_manifest(examples)
     _check_settings(manifest, train_steps, batch_size, seed, (train_split, eval_split))
     check_scale(scale, batch_size)
+    if eval_steps is not None and eval_steps < 1:
+        raise PenstockError(f"eval_steps is {eval_steps}; it must be 1 or more.")
     if epochs is not None:
         train_steps = _steps_of(epochs, manifest.rows(train_split), batch_size)
     for split in (train_split, eval_split):
@@ -156,7 +159,7 @@ def _provenance(
         "seed": work.seed,
         "hyperparameters": dict(work.hyperparameters),
         "custom_config": dict(work.custom_config),
-        "base_model_digest": digest_path(work.base_model) if work.base_model else None,
+        "base_model_digest": digest_path(served(work.base_model)) if work.base_model else None,
         "strategy": {
             "name": work.strategy,
             "workers": scale.num_workers,
@@ -173,7 +176,7 @@ def _provenance(
             "train": {"split": work.train_split, "rows": manifest.rows(work.train_split)},
             "eval": {"split": work.eval_split, "rows": manifest.rows(work.eval_split)},
         },
-        "image": os.environ.get("PENSTOCK_IMAGE", None),
+        "image": os.environ.get("PENSTOCK_IMAGE") or None,
         "libraries": result["libraries"],
         "hardware": result["hardware"],
         "steps": result["steps"],

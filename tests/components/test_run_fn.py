@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 import penstock
 from penstock.components.trainer.executor import train
 from penstock.components.transform.executor import fit_transform
+from penstock.data.digest import digest_path
 from penstock.data.examples import read_table
 from penstock.errors import PenstockError
 from penstock.models.loading import load_model
@@ -186,7 +187,8 @@ def test_training_starts_from_the_champion(given, graph, tmp_path, champion):
 
     for new, old in zip(weights(tmp_path / "new"), weights(champion), strict=True):
         np.testing.assert_array_equal(new, old)
-    assert json.loads((tmp_path / "new" / "model.json").read_text())["base_model_digest"]
+    record = json.loads((tmp_path / "new" / "model.json").read_text())
+    assert record["base_model_digest"] == digest_path(champion / "serving")
 
 
 def test_a_champion_of_another_architecture_is_refused(given, graph, tmp_path, champion):

@@ -16,6 +16,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from penstock.components import artifacts as kinds
 from penstock.components.trainer.component import trainer
 from penstock.components.trainer.executor import train
+from penstock.components.trainer.provenance import code_digest
 from penstock.components.transform.component import transform
 from penstock.components.transform.executor import fit_transform
 from penstock.data.digest import digest_path
@@ -220,10 +221,25 @@ def test_provenance_says_from_what_and_how(given, graph, trained):
     assert written["examples"]["spans"] == [1, 2]
     assert written["examples"]["train"] == {"split": "train", "rows": 4000}
     assert written["metrics"] == trained[1]["metrics"]
+    assert written["kind"] == "saved_model"
+    assert written["code_digest"] == digest_path(TRIPS)
+    assert (written["image"], written["base_model_digest"]) == (None, None)
     assert (written["steps"], written["seed"], written["label"]) == (150, 0, "late")
     assert written["libraries"]["keras"] == keras.__version__
     assert written["hardware"]["cores"] >= 1
     assert written["started"] <= written["finished"]
+
+
+def test_the_code_digest_covers_the_files_beside_a_module_of_a_package(tmp_path):
+    """Given a package whose module stays the same while what it imports changes."""
+    for name in ("__init__", "model", "features"):
+        (tmp_path / f"{name}.py").write_text("A = 1\n")
+    before = code_digest(tmp_path / "model.py")
+    (tmp_path / "notes.txt").write_text("no code")
+
+    assert code_digest(tmp_path / "model.py") == before != digest_path(tmp_path / "model.py")
+    (tmp_path / "features.py").write_text("A = 2\n")
+    assert code_digest(tmp_path / "model.py") != before
 
 
 def test_provenance_names_the_commit_of_a_tracked_module(given, odd_graph, tmp_path):
@@ -316,6 +332,8 @@ def test_a_run_fn_that_breaks_its_contract_gets_a_sentence_and_leaves_nothing(
         ({"label": "sometimes"}, r"'sometimes' is missing or not finite in \d+ of 4000 rows"),
         ({"label": "distance"}, "'distance' is missing or not finite"),
         ({"train_steps": 0}, "train_steps is 0; it must be 1 or more"),
+        ({"epochs": 0}, "epochs is 0; it must be 1 or more"),
+        ({"eval_steps": 0}, "eval_steps is 0; it must be 1 or more"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"seed": 2**32}, "seed is 4294967296; it must be 0 or up to 4294967295"),
         ({"eval_split": "test"}, "no split 'test' in the examples"),

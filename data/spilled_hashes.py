@@ -9,8 +9,8 @@ import numpy as np
 
 from .row_hash import Hashes
 
-# What memory holds at most before it goes to files: 64 MiB.
-WAITING_ROWS = 8_000_000
+# What memory holds at most before it goes to files: 16 MiB.
+WAITING_ROWS = 2_000_000
 # Files go by the upper bits of the hashes, so that equal ones lie in files of one number.
 BITS = 6
 

@@ -14,9 +14,11 @@ if hasattr(dsl, "component"):
     from .example_validator.component import example_validator
     from .pusher.component import pusher
     from .schema_gen.component import schema_gen
+    from .skew_detector.component import skew_detector
     from .statistics_gen.component import statistics_gen
     from .trainer.component import trainer
     from .transform.component import transform
+    from .tuner.component import tuner
 
     __all__ += [
         "champion_resolver",
@@ -25,7 +27,9 @@ if hasattr(dsl, "component"):
         "example_validator",
         "pusher",
         "schema_gen",
+        "skew_detector",
         "statistics_gen",
         "trainer",
         "transform",
+        "tuner",
     ]

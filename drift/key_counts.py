@@ -21,7 +21,7 @@ class Sample:
         key: The key in words.
         training: The training row's value in words; None when missing.
         serving: The serving row's.
-        training_row: Where the training row stands: shard, and row from 1.
+        training_row: Where the training row stands: shard, and row from 0.
         serving_row: Where the serving row stands.
     """
 

@@ -144,7 +144,7 @@ class Rows:
         return Rows(pa.concat_tables(tables), shards, tuple(int(end) for end in ends))
 
     def position(self, place: int) -> str:
-        """Return where a row stands: its shard and its number there, from 1."""
+        """Return where a row stands: its shard and its number there, from 0."""
         assert self.table is not None
         shard = self.shards[int(np.searchsorted(self.ends, place, side="right"))]
-        return f"{shard}, row {self.table[ROW][place].as_py() + 1}"
+        return f"{shard}, row {self.table[ROW][place].as_py()}"

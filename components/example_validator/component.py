@@ -55,5 +55,4 @@ def example_validator(
         digest_path=findings.path,
     )
     anomalies.metadata.update(summary)
-    for name in ("summary", "quarantined"):
-        cleaned_examples.metadata[name] = summary[name]
+    cleaned_examples.metadata["quarantined"] = summary["quarantined"]

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
 from ...data.remarks import remarks_held_back
 from ...errors import PenstockError
+from ...models.loading import load_model
 from .spans import label_flights, read_flights
 
 
 def newest_version(destination: Path) -> Path:
-    """Return the folder that TensorFlow Serving would serve: the highest number in `destination`.
+    """Return the folder that a server would serve: the highest number in `destination`.
 
     Raises:
         PenstockError: No version lies there.
@@ -40,20 +42,13 @@ def predict(version: Path, flights: list[dict[str, Any]]) -> list[float]:
     """Return the model's probability of being late, 0 to 1, for each flight.
 
     Args:
-        version: A SavedModel whose default signature takes raw features.
+        version: A model of any kind that takes raw features.
         flights: Dictionaries that hold at least those features.
     """
     with remarks_held_back():
-        import tensorflow as tf
-
-        # Held while it is used: the signature keeps only a weak hold on the model's variables.
-        model = tf.saved_model.load(str(version))
-        signature = model.signatures["serving_default"]
-        inputs = {
-            name: tf.constant([flight[name] for flight in flights], dtype=spec.dtype)
-            for name, spec in signature.structured_input_signature[1].items()
-        }
-        return [float(p) for p in signature(**inputs)["predictions"].numpy().reshape(-1)]
+        model = load_model(version)
+        columns = {name: [flight[name] for flight in flights] for name in model.signature.inputs}
+        return [float(chance) for chance in model.predict(pa.table(columns))[:, 0]]
 
 
 @click.command()

@@ -61,6 +61,7 @@ class Numeric:
             to be squared.
         missing: The number of rows without a value.
         nan: The number of values that are NaN, which count as missing.
+        low: The number of negative infinities.
         standard: TFDV's equal-width histogram as rows of low, high and count, where the
             distribution comes from statistics.
         quantiles: TFDV's quantile histogram, likewise.
@@ -73,6 +74,7 @@ class Numeric:
     variance: float = 0.0
     missing: float = 0.0
     nan: float = 0.0
+    low: float = 0.0
     standard: Array | None = None
     quantiles: Array | None = None
     kind: str = field(default="numeric", init=False)
@@ -160,6 +162,7 @@ def numeric(values: Array, missing: float = 0.0) -> Numeric:
         float(variance),
         float(missing),
         float(nan),
+        float(low),
     )
 
 
@@ -184,8 +187,9 @@ def _merge_numbers(one: Numeric, other: Numeric) -> Numeric:
     points, cumulative = np.empty(0), np.empty(0)
     if parts:
         distinct = np.unique(np.concatenate([part.points for part in parts]))
-        below = sum(part.share_below(distinct) * part.n for part in (one, other) if part.n)
-        up_to = sum(part.share_up_to(distinct) * part.n for part in (one, other) if part.n)
+        infinite = sum(part.low for part in (one, other) if not len(part.points))
+        below = infinite + sum(part.share_below(distinct) * part.n for part in parts)
+        up_to = infinite + sum(part.share_up_to(distinct) * part.n for part in parts)
         points = np.repeat(distinct, 2)
         cumulative = np.column_stack((below, up_to)).ravel()
         points, cumulative = _thin(points, cumulative)
@@ -202,6 +206,7 @@ def _merge_numbers(one: Numeric, other: Numeric) -> Numeric:
         (spread + between) / size,
         one.missing + other.missing,
         one.nan + other.nan,
+        one.low + other.low,
     )
 
 

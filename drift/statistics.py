@@ -83,6 +83,7 @@ def _numeric(stats: Any, missing: float) -> Numeric:
         variance,
         missing,
         nan,
+        float(cumulative[0]) if len(cumulative) else 0.0,
         standard,
         quantiles,
     )

@@ -8,7 +8,7 @@ import pytest
 from scipy import spatial, stats
 
 from penstock.drift.cells import OTHER, cells
-from penstock.drift.distribution import Categorical, numeric
+from penstock.drift.distribution import Categorical, Numeric, numeric
 from penstock.drift.measures import distance
 from penstock.drift.p_values import correct, p_value, p_value_of_missing
 
@@ -143,6 +143,29 @@ def test_wasserstein_of_one_value_takes_the_deviation_of_both_sides():
 
     assert found == pytest.approx(2 / np.std([1.0, 3.0]))
     assert distance("normalized_wasserstein", numeric([1.0] * 5), numeric([1.0] * 9)) == 0
+
+
+def evenly(low, high):
+    """Values that lie evenly between two numbers, as within a bucket of statistics."""
+    points, mean, variance = np.array([low, high]), (low + high) / 2, (high - low) ** 2 / 12
+    return Numeric(points, np.array([0.0, 100.0]), 100.0, mean, variance)
+
+
+def test_curves_that_cross_between_points_are_measured_exactly():
+    # The u-th of the values lies at u on one side, at 0.25 + 0.5 u on the other.
+    carried = distance("normalized_wasserstein", evenly(0.0, 1.0), evenly(0.25, 0.75))
+
+    assert carried == pytest.approx(0.125 * math.sqrt(12))
+
+
+def test_the_gap_is_found_on_either_side_of_a_jump():
+    jump, line = numeric([0.5] * 4), evenly(0.5, 1.5)
+
+    for one, other in ((jump, line), (line, jump)):
+        assert distance("kolmogorov_smirnov", one, other) == 1
+    below = numeric([1.0] * 4)
+    assert distance("kolmogorov_smirnov", below, evenly(0.0, 1.0)) == 1
+    assert distance("kolmogorov_smirnov", evenly(0.0, 1.0), below) == 1
 
 
 def test_shares_of_categories_are_counted():

@@ -16,6 +16,7 @@ def example_validator(
     examples: dsl.Input[Examples] = None,
     previous_statistics: dsl.Input[Statistics] = None,
     serving_statistics: dsl.Input[Statistics] = None,
+    previous_anomalies: dsl.Input[Anomalies] = None,
     policy: str = "",
     environment: str = "",
 ) -> None:
@@ -28,6 +29,8 @@ def example_validator(
             rules over rows, tolerated shares and quarantine.
         previous_statistics: Statistics of the previous span: finds drift.
         serving_statistics: Statistics of what is served: finds skew.
+        previous_anomalies: What the previous span's validation found: tells since when an anomaly
+            has been there.
         policy: What each anomaly does, and rules of your own: the text of a YAML file.
         environment: The environment of the schema to validate in, such as `SERVING`; features
             that are not in it may be absent.
@@ -50,6 +53,7 @@ def example_validator(
         examples_path=examples.path if examples else None,
         previous_statistics_path=previous_statistics.path if previous_statistics else None,
         serving_statistics_path=serving_statistics.path if serving_statistics else None,
+        previous_anomalies_path=previous_anomalies.path if previous_anomalies else None,
         cleaned_examples_path=cleaned_examples.path,
         report_path=report.path,
         digest_path=findings.path,

@@ -19,12 +19,12 @@ from ...errors import PenstockError
 from ...reports.validation import validation_markdown, validation_page
 from .cleaning import clean_examples
 from .comparisons import features_with
+from .history import VERDICT, read_verdict, with_history
 from .policy import CustomRule, Policy, parse_policy
 from .split_check import QUARANTINED, Given, check_split
 from .statistics_rules import broken_rules
 from .verdict import Verdict, document, refusal, summary
 
-VERDICT = "verdict.json"
 PAGE = "validation.html"
 SOURCES = 20
 
@@ -39,6 +39,7 @@ def validate_examples(
     examples_path: str | os.PathLike[str] | None = None,
     previous_statistics_path: str | os.PathLike[str] | None = None,
     serving_statistics_path: str | os.PathLike[str] | None = None,
+    previous_anomalies_path: str | os.PathLike[str] | None = None,
     cleaned_examples_path: str | os.PathLike[str] | None = None,
     report_path: str | os.PathLike[str] | None = None,
     digest_path: str | os.PathLike[str] | None = None,
@@ -54,6 +55,8 @@ def validate_examples(
         examples_path: The examples that the statistics are of, where rows are to be named.
         previous_statistics_path: Statistics of the previous span, to find drift.
         serving_statistics_path: Statistics of what is served, to find skew.
+        previous_anomalies_path: What the validation of the previous span wrote, to say since when
+            an anomaly has been there.
         cleaned_examples_path: Where the examples without the rows in quarantine go; they are not
             written when the verdict is `fail`, and an empty folder is where there are no examples.
         report_path: Where the page shall lie a second time, for Kubeflow's UI.
@@ -70,6 +73,7 @@ def validate_examples(
     schema = load_schema(schema_path)
     _check_environment(schema, environment)
     _check_rows_are_there(parsed, examples_path)
+    before = None if previous_anomalies_path is None else read_verdict(previous_anomalies_path)
     with new_folder(anomalies_path) as folder:
         given = Given(
             parsed,
@@ -83,6 +87,8 @@ def validate_examples(
         )
         given.spill.mkdir()
         verdict = _validate(given, folder)
+        if before is not None:
+            verdict = with_history(verdict, before)
         shutil.rmtree(given.spill)
         content = document(verdict)
         text = json.dumps(content, indent=2, ensure_ascii=False)

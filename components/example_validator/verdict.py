@@ -32,6 +32,8 @@ class Anomaly:
         share: Their share of the split's rows.
         tolerate: The share that the policy tolerates.
         examples: The first rows that break it: shard, row and value.
+        times: How many verdicts in a row found it, this one included.
+        since_span: The newest span of the first of them, where spans are known.
     """
 
     feature: str | None
@@ -44,6 +46,8 @@ class Anomaly:
     share: float | None = None
     tolerate: float = 0.0
     examples: tuple[Mapping[str, Any], ...] = ()
+    times: int = 1
+    since_span: int | None = None
 
 
 @dataclass(frozen=True)

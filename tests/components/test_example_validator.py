@@ -157,6 +157,30 @@ def test_splits_that_the_other_side_lacks_are_refused(tmp_path):
     )
 
 
+def test_an_anomaly_says_since_when_it_has_been_there(tmp_path):
+    # Given: three validations in a row; the column is new in the second
+    first = validate(tmp_path / "1", {"all": GOOD}, SCHEMA, write_examples=write_examples)
+    new = {"all": assign(gate=[1, 2, 3, 4])}
+    warn = "on_anomalies: warn"
+    validate(tmp_path / "2", new, SCHEMA, warn, write_examples=write_examples, before=first.folder)
+    # When
+    third = validate(
+        tmp_path / "3", new, SCHEMA, warn, write_examples=write_examples, before=tmp_path / "2"
+    )
+    # Then: conftest's examples are of the spans 1 and 2
+    anomaly = third.anomalies("all")["gate", "SCHEMA_NEW_COLUMN"]
+    assert (anomaly["times"], anomaly["since_span"]) == (2, 2)
+    assert "For 2 verdicts in a row, since span 2." in (tmp_path / "3" / "report.html").read_text()
+
+
+def test_previous_anomalies_that_are_none_are_refused(tmp_path):
+    (tmp_path / "before" / "anomalies").mkdir(parents=True)
+    (tmp_path / "before" / "anomalies" / "verdict.json").write_text("{}")
+    done = validate(tmp_path / "now", {"all": GOOD}, SCHEMA, before=tmp_path / "before")
+    assert done.sentence.startswith("There is no verdict of example_validator at ")
+    assert done.verdict is None
+
+
 @pytest.fixture
 def inputs(tmp_path):
     """Artifacts of data with a new column, as the component takes them."""

@@ -69,6 +69,7 @@ def validate(
     edit: Callable[[statistics_pb2.DatasetFeatureStatistics], Any] | None = None,
     options: Mapping[str, Any] | None = None,
     shards: int = 1,
+    before: Path | None = None,
 ) -> Outcome:
     """Write tables as artifacts, and validate them.
 
@@ -84,6 +85,7 @@ def validate(
         edit: Changes the statistics of each split.
         options: TFDV's, for the statistics.
         shards: How many a split has.
+        before: The folder of an earlier validation.
     """
     parsed = text_format.Parse(schema, schema_pb2.Schema())
     (folder / "schema").mkdir(parents=True)
@@ -110,6 +112,7 @@ def validate(
             examples_path=examples,
             previous_statistics_path=folder / "previous" if previous else None,
             serving_statistics_path=folder / "serving" if serving else None,
+            previous_anomalies_path=before / "anomalies" if before else None,
             cleaned_examples_path=folder / "cleaned",
             report_path=folder / "report.html",
             digest_path=folder / "findings.md",

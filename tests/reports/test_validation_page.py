@@ -32,6 +32,8 @@ def anomaly(**more):
             {"shard": "Split-train/part-00000.parquet", "row": 18, "value": None},
             {"shard": "Split-train/part-00001.parquet", "row": 0, "value": ""},
         ],
+        "times": 1,
+        "since_span": None,
     } | more
 
 
@@ -105,6 +107,11 @@ def test_each_anomaly_says_what_how_much_which_rows_and_what_to_do():
         "( ) Mend the data at its source, or review the schema if the data is right. 3 rows 0.3%"
     ) in text_of(page)
     assert "<b>ZZ" not in page
+
+
+def test_an_anomaly_that_was_there_before_says_since_when():
+    page = validation_page(verdict("fail", [anomaly(times=3, since_span=7)]), {"train": {}})
+    assert "For 3 verdicts in a row, since span 7. Mend the data" in text_of(page)
 
 
 def test_what_is_tolerated_or_ignored_is_listed_apart():

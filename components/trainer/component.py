@@ -2,7 +2,7 @@ from typing import Any, Dict, Optional
 
 from kfp import dsl
 
-from ..artifacts import Examples, Model, Schema, Statistics, TransformGraph
+from ..artifacts import Examples, HyperParameters, Model, Schema, Statistics, TransformGraph
 from ..image import image
 
 
@@ -17,6 +17,7 @@ def trainer(
     label: str,
     statistics: dsl.Input[Statistics] = None,
     base_model: dsl.Input[Model] = None,
+    best_hyperparameters: dsl.Input[HyperParameters] = None,
     train_steps: int = 1000,
     epochs: Optional[int] = None,
     eval_steps: Optional[int] = None,
@@ -50,6 +51,7 @@ def trainer(
         statistics: Of the examples, for a `run_fn` that reads them.
         base_model: The model to start from, such as the champion; without it, training starts from
             the seed.
+        best_hyperparameters: What a tuner found best, handed to `run_fn`.
         train_steps: How many batches to train on.
         epochs: In place of `train_steps`, how often to go over the training split.
         eval_steps: How many batches of the evaluation split to watch progress on; all when left
@@ -59,6 +61,7 @@ def trainer(
         eval_split: The split to report metrics on.
         seed: Seeds Python, NumPy, Keras and the order of the rows.
         hyperparameters: The author's own settings that a tuner may choose, handed to `run_fn`.
+            They come before those that a tuner found.
         custom_config: The author's own settings besides, handed to `run_fn`.
         strategy: `default` (one device), `mirrored` (all GPUs of the machine) or `multi_worker`
             (processes that share each step).
@@ -100,6 +103,7 @@ def trainer(
         hyperparameters,
         statistics=statistics.path if statistics else None,
         base_model=base_model.path if base_model else None,
+        best_hyperparameters=best_hyperparameters.path if best_hyperparameters else None,
         epochs=epochs,
         eval_steps=eval_steps,
         custom_config=custom_config,

@@ -23,6 +23,7 @@ from ...errors import PenstockError
 from ...models.loading import serving_folder as served
 from ...training.author import author_attribute, load_author_module, module_source
 from ...training.author_code import module_name
+from ...training.hyperparameters import read_hyperparameters
 from .provenance import code_digest, git_commit
 from .scale import Scale, check_scale, train_on
 from .worker import Work
@@ -47,6 +48,7 @@ def train(
     eval_steps: int | None = None,
     statistics: str | os.PathLike[str] | None = None,
     base_model: str | os.PathLike[str] | None = None,
+    best_hyperparameters: str | os.PathLike[str] | None = None,
     epochs: int | None = None,
     scale: Scale | None = None,
 ) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def train(
         eval_steps: How many batches to watch progress on; None for the whole split.
         statistics: Folder of the Statistics of the examples, for `run_fn`.
         base_model: Folder of the Model to start from.
+        best_hyperparameters: Folder of what a tuner found; `hyperparameters` come before it.
         epochs: In place of `train_steps`, how often to go over the training split.
         scale: On what to train; in this process, on one device, when None.
 
@@ -93,6 +96,7 @@ def train(
     for split in (train_split, eval_split):
         _check_label(examples, manifest, split, label)
     load_schema(schema)
+    found = read_hyperparameters(best_hyperparameters) if best_hyperparameters else {}
     author = load_author_module(module)
     author_attribute(author, "run_fn", "a function run_fn(fn_args)")
     with new_folder(model) as folder:
@@ -119,7 +123,7 @@ def train(
             jit=scale.jit,
             deterministic=scale.deterministic,
             checkpoint_steps=scale.checkpoint_steps,
-            hyperparameters=_whole_numbers(hyperparameters or {}),
+            hyperparameters=found | _whole_numbers(hyperparameters or {}),
             custom_config=_whole_numbers(custom_config or {}),
         )
         result = train_on(scale, work, module_source(author))

@@ -6,7 +6,7 @@ gradient-boosted trees on the same columns.
 
 from .features import FEATURES
 
-__all__ = ["FEATURES", "build_model", "run_fn"]
+__all__ = ["FEATURES", "build_model", "run_fn", "tuner_space"]
 
 
 def build_model(fn_args):
@@ -25,6 +25,15 @@ def build_model(fn_args):
     auc = keras.metrics.AUC(name="auc")
     model.compile(keras.optimizers.Adam(rate), "binary_crossentropy", metrics=[auc])
     return model
+
+
+def tuner_space(trial):
+    """Choose what `build_model` reads, for a tuner."""
+    return {
+        "units": trial.suggest_int("units", 16, 256, log=True),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-1, log=True),
+    }
 
 
 def run_fn(fn_args):

@@ -7,6 +7,7 @@ gives slices such as `carrier_UA_airport_JFK`. Expressions are DuckDB's SQL.
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -119,11 +120,17 @@ class SqlSlicer:
                     f"not among those counted; there are {', '.join(self.schema.names)}."
                 )
         # A column that the query's text does not name need not be read.
-        columns = [n for n in self.schema.names if n in query.text or n in dict(query.features)]
+        columns = [n for n in self.schema.names if _is_named(n, query)]
         packed = ", ".join(f"{_quoted(name)} := {_quoted(name)}" for name in columns)
         example = f"struct_pack({packed})" if columns else "NULL"
         known = [_quoted(name) for name in columns]
-        rows = self._database.read_parquet(shard, file_row_number=True)
+        rows = self._database.read_parquet(glob.escape(shard), file_row_number=True)
+        for name in columns:
+            if name not in rows.columns:
+                raise PenstockError(
+                    f"The slicing query {query.text!r} names {name!r}, and another column has that "
+                    "name but for upper and lower case, which SQL does not tell apart; rename one."
+                )
         rows = rows if limit is None else rows.limit(limit)
         rows = rows.project(_list("file_row_number AS __row", f"{example} AS example", *known))
         for feature, name in query.features:
@@ -163,6 +170,11 @@ def _closing(text: str, start: int) -> int | None:
 
 def _unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
+def _is_named(column: str, query: SliceQuery) -> bool:
+    word = rf"(?<!\w){re.escape(column)}(?!\w)"
+    return column in dict(query.features) or re.search(word, query.text) is not None
 
 
 def _list(*expressions: str) -> str:

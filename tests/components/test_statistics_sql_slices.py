@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.utils import slicing_util
@@ -165,6 +166,15 @@ def test_a_wrong_query_is_refused_before_anything_is_counted(folder, tmp_path, s
         generate_statistics(folder, tmp_path / "out", slice_sqls=sqls)
     assert str(error.value).startswith(sentence)
     assert not list(tmp_path.iterdir())
+
+
+def test_names_that_sql_does_not_tell_apart_are_refused(tmp_path):
+    pq.write_table(pa.table({"A": [1], "a": [2]}), tmp_path / "[x]*.parquet")
+    schema = pq.read_schema(tmp_path / "[x]*.parquet")
+    shard = str(tmp_path / "[x]*.parquet")
+    assert slice_queries(["SELECT STRUCT(A) FROM example.A"], schema, shard)
+    with pytest.raises(PenstockError, match="names 'a', and another column has that name but for"):
+        slice_queries(["SELECT STRUCT(a) FROM example.a"], schema, shard)
 
 
 def test_slices_are_given_in_one_way(folder, tmp_path):

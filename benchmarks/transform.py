@@ -60,7 +60,8 @@ def fit(folder: Path) -> dict[str, float]:
 
 
 def vocabulary(terms: int) -> dict[str, float]:
-    """Count, build, save, load and look up a vocabulary of `terms` strings."""
+    """Count, build, save, load, look up and export a vocabulary of `terms` strings."""
+    import keras
     import tensorflow as tf
 
     from penstock.components.transform.counts import count_batches
@@ -68,7 +69,9 @@ def vocabulary(terms: int) -> dict[str, float]:
     from penstock.components.transform.fit import State, categories, most_frequent
     from penstock.components.transform.graph import write_transform_graph
     from penstock.components.transform.preprocessing import build_preprocessing
+    from penstock.models.loading import load_model
     from penstock.models.transform_graph import read_transform_graph
+    from penstock.training.export import export_model
 
     random = np.random.default_rng(0)
     names = pa.array([f"user-{i:07d}" for i in range(terms)])
@@ -94,7 +97,15 @@ def vocabulary(terms: int) -> dict[str, float]:
         timed("save", lambda: write_transform_graph(path, model, features, states, kinds, {}))
         figures["size, MiB"] = sum(f.stat().st_size for f in path.iterdir()) / 2**20
         graph = timed("load", lambda: read_transform_graph(path))
-    timed("look up 1M", lambda: graph({"user": asked}))
+        timed("look up 1M", lambda: graph({"user": asked}))
+        inputs = graph.inputs()
+        embedded = keras.layers.Embedding(graph.size("user"), 8)(inputs["user"])
+        chance = keras.layers.Dense(1, "sigmoid")(keras.layers.Flatten()(embedded))
+        trained = keras.Model(inputs, chance)
+        timed("export", lambda: export_model(trained, graph, path / "serving"))
+        served = timed("load exported", lambda: load_model(path / "serving"))
+        rows = pa.table({"user": names.slice(0, 100_000)})
+        timed("predict 100k", lambda: served.predict(rows))
     return figures | {"peak, MiB": peak_mib()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .features import dotted, walk_features
+from .features import cut, dotted, walk_features
 from .text import blocks, is_repeated
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _list_change(name: str, old: Sequence[str], new: Sequence[str]) -> str:
 
 def _list(words: Sequence[str]) -> str:
     rest = len(words) - NAMED
-    return ", ".join(words[:NAMED]) + (f" and {rest:,} more" if rest > 0 else "")
+    return ", ".join(map(cut, words[:NAMED])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def unified_diff(old: str, new: str, old_name: str, new_name: str) -> str:

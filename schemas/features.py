@@ -44,6 +44,11 @@ def _walk(features: Any, above: Path) -> Iterator[tuple[Path, Any]]:
             yield from _walk(feature.struct_domain.feature, path)
 
 
+def cut(text: str, characters: int = 40) -> str:
+    """Return a text that people can read: its beginning, when it is longer than so many."""
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
+
+
 def dotted(path: Path) -> str:
     """Return a path as people write it, its steps joined by dots."""
     return ".".join(path)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PenstockError
+from .features import cut
 from .text import is_repeated
 
 if TYPE_CHECKING:
@@ -211,8 +212,7 @@ def _told(value: Any, other: Any) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return cut(" ".join(str(value).split()), 80)
 
 
 def _join(place: str, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..data.schemas import parse_schema
 from ..errors import PenstockError
 from .changes import Change, find_changes, unified_diff
-from .features import DOMAINS, environments, is_in, type_name, walk_features
+from .features import DOMAINS, cut, environments, is_in, type_name, walk_features
 from .text import rewrite
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def propose(
     lines += [f"#   {change}" for change in changes]
     if reasons:
         lines += ["# What the data have that the schema does not accept:"]
-        lines += [f"#   {feature}: {' '.join(reason.split())}" for feature, reason in reasons]
+        lines += [
+            f"#   {feature}: {cut(' '.join(reason.split()), 200)}" for feature, reason in reasons
+        ]
     return Proposal(new, changes, reasons, "\n".join(lines) + "\n" + diff)
 
 

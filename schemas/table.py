@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .features import environments, is_in, string_values, type_name, valency, walk_features
+from .features import cut, environments, is_in, string_values, type_name, valency, walk_features
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -86,7 +86,7 @@ def _domain(schema: Any, feature: Any) -> str:
     words = string_values(schema, feature)
     if words is not None:
         more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
-        return ", ".join(words[:NAMED]) + more
+        return ", ".join(map(cut, words[:NAMED])) + more
     kind = feature.WhichOneof("domain_info")
     if kind in ("int_domain", "float_domain"):
         domain = getattr(feature, kind)

@@ -115,8 +115,9 @@ def detect_skew(
     schema = None if schema_path is None else load_schema(schema_path)
     absent = _absent(schema, environment)
     exclude = [*chosen.exclude, *sorted(absent)]
+    rows_alone = does["schema"] == does["distribution"] == "ignore"
     training, serving = (
-        known_side(name, examples, statistics, splits, chosen.exclude)
+        known_side(name, examples, statistics, splits, chosen.exclude, rows_alone)
         for name, examples, statistics, splits in (
             ("training", training_examples_path, training_statistics_path, training_splits),
             ("serving", serving_examples_path, serving_statistics_path, serving_splits),

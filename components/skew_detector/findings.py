@@ -167,7 +167,8 @@ def summary_of(skew: Skew) -> str:
     failed = [finding for finding in skew.findings if finding.verdict == "fail"]
     parts = []
     if skew.counts is not None:
-        parts.append(f"{skew.counts.pairs:,} pairs by key")
+        differ = f", {skew.counts.skewed_pairs:,} differ" if skew.counts.skewed_pairs else ""
+        parts.append(f"{skew.counts.pairs:,} pairs by key{differ}")
     parts.append(f"training {skew.rows[0]:,} rows, serving {skew.rows[1]:,}")
     if failed:
         names = list(dict.fromkeys(f.feature or f.rule.lower() for f in failed))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ...drift.by_key import KeySkew, count_skew
 from ...drift.key_counts import FeatureCounts, KeyCounts
 from ...drift.keys import check_keys
+from ...reports.page import cut
 from .choices import Choices
 from .findings import Finding
 from .sides import rows_by_key
@@ -99,7 +100,7 @@ def _sentence(name: str, feature: FeatureCounts, limit: float) -> str:
     )
     if feature.samples:
         first = feature.samples[0]
-        told = (first.training or "missing", first.serving or "missing")
+        told = [cut(value or "missing") for value in (first.training, first.serving)]
         sentence += f" (such as {first.key}: {told[0]} in training, {told[1]} in serving)"
     return f"{sentence}."
 

@@ -49,6 +49,7 @@ def known_side(
     statistics: str | os.PathLike[str] | None,
     splits: Sequence[str] | None,
     exclude: Sequence[str],
+    rows_alone: bool = False,
 ) -> Known:
     """Return what is known of a side: from its statistics, or by a pass over its rows.
 
@@ -58,6 +59,7 @@ def known_side(
         statistics: The folder of its statistics, perhaps None.
         splits: The splits to take together; all when None.
         exclude: Columns to leave out.
+        rows_alone: Only the number of rows is wanted, for which no pass is made.
 
     Raises:
         PenstockError: There is neither, or a split is unknown.
@@ -70,9 +72,11 @@ def known_side(
         raise PenstockError(
             f"There is nothing about {name}: give {name}_examples or {name}_statistics."
         )
-    return _of_examples(
-        examples, _chosen(name, list(read_manifest(examples).splits), splits), exclude
-    )
+    manifest = read_manifest(examples)
+    chosen = _chosen(name, list(manifest.splits), splits)
+    if rows_alone:
+        return Known(sum(manifest.rows(split) for split in chosen), {}, {}, {})
+    return _of_examples(examples, chosen, exclude)
 
 
 def rows_by_key(

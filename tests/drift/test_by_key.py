@@ -295,3 +295,50 @@ def test_merging_counts_of_nothing_changes_nothing(tmp_path):
     found = count(tmp_path, *sides)
     empty = merge_counts([], 5)
     assert merge_counts([found, empty], 5) == merge_counts([empty, found], 5) == found
+
+
+def test_counts_are_those_of_tfdvs_own_detector(tmp_path):
+    import tensorflow as tf
+    from tensorflow_data_validation.skew.feature_skew_detector import DetectFeatureSkewImpl
+
+    # What both define alike: no empty lists, no NaN, no -0.0, and floats rounded beforehand.
+    rows = [[{"id": n % 97, "day": f"w{n % 3}", "x": float(n % 5)} for n in range(90)]]
+    rows.append(
+        [
+            {
+                "id": n,
+                "day": None if n % 4 == 0 else f"w{n % 3}",
+                "x": float(n % 5) if n % 6 else 9.0,
+            }
+            for n in range(10, 120)
+        ]
+    )
+    kinds = {name: KINDS[name] for name in ("id", "day", "x")}
+    sides = [side_of(tmp_path, n, r, kinds) for n, r in zip("ts", rows, strict=True)]
+    ours = count(tmp_path, *sides)
+
+    def example(row):
+        found = tf.train.Example()
+        found.features.feature["id"].int64_list.value.append(row["id"])
+        found.features.feature["x"].float_list.value.append(row["x"])
+        if row["day"] is not None:
+            found.features.feature["day"].bytes_list.value.append(row["day"].encode())
+        return found
+
+    told = []
+    with TestPipeline(options=pipeline_options()) as pipeline:
+        given_ = tuple(
+            pipeline | name >> beam.Create([example(row) for row in side])
+            for name, side in zip("ts", rows, strict=True)
+        )
+        found = given_ | DetectFeatureSkewImpl(["id"])
+        words = found["skew_results"] | beam.Map(
+            lambda r: (r.feature_name, r.match_count, r.mismatch_count, r.base_only, r.test_only)
+        )
+        told = [
+            (name, c.match, c.mismatch, c.only_training, c.only_serving)
+            for name, c in ours.features.items()
+        ]
+        assert_that(words, equal_to(told))
+    assert ours.pairs == 80
+    assert min(ours.features["day"].only_training, ours.features["x"].mismatch) > 10

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from penstock.data.list_arrays import list_array
 from penstock.components.statistics_gen.executor import generate_statistics
 from penstock.data.examples import (
     Column,
@@ -19,6 +18,7 @@ from penstock.data.examples import (
     split_folder,
     write_manifest,
 )
+from penstock.data.list_arrays import list_array
 from penstock.data.statistics import read_statistics
 from penstock.errors import PenstockError
 

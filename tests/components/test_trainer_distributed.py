@@ -133,6 +133,33 @@ def test_workers_in_one_place_train_as_one_does(given, tmp_path, two_workers):
     assert found["strategy"]["restarts"] == 1
 
 
+def test_a_step_of_several_workers_that_is_stopped_goes_on_when_run_again(
+    given, tmp_path, two_workers
+):
+    accident = {"what": "stop the step", "step": 12, "marker": str(tmp_path / "told"), "worker": 1}
+    kept = {"checkpoint_dir": str(tmp_path / "checkpoints"), "checkpoint_steps": 1000}
+    workers = {"strategy": "multi_worker", "num_workers": 2}
+    script = f"""
+from pathlib import Path
+from penstock.components.trainer.executor import train
+from penstock.components.trainer.scale import Scale
+given = Path({str(given)!r})
+train(given / "examples", given / "graph", given / "schema", Path({str(tmp_path / "model")!r}),
+      {FAULTY!r}, "late", train_steps={STEPS}, batch_size=64, custom_config={accident!r},
+      scale=Scale(**{kept | workers!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.returncode == EXIT_RETRY, done.stderr[-3000:]
+    assert not (tmp_path / "model").exists()
+    [saved] = (tmp_path / "checkpoints").glob("*/fit-1/step-*")
+    assert int(saved.name[5:]) >= 12
+    assert len(list(saved.glob("worker-*.npz"))) == 2
+    run(given, tmp_path / "model", accident, **kept, **workers)
+    for found, expected in zip(weights(tmp_path / "model"), weights(two_workers), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_each_worker_writes_a_log_that_the_model_keeps(two_workers):
     assert {log.name for log in (two_workers / "run" / "logs").iterdir()} == {
         "worker-0.log",

@@ -11,7 +11,7 @@ from penstock.training.fn_args import FnArgs
 
 
 class Accident(keras.callbacks.Callback):
-    """Kills, stops or hangs its process after `step` steps, unless `marker` is there."""
+    """Kills, stops or hangs its process, or the step, after `step` steps, but for `marker`."""
 
     def __init__(self, fn_args: FnArgs, what: str, step: int, marker: str, worker: int = 0):
         super().__init__()
@@ -26,7 +26,10 @@ class Accident(keras.callbacks.Callback):
         self._marker.touch()
         if self._what == "hang":
             time.sleep(600)
-        os.kill(os.getpid(), getattr(signal, self._what))
+        elif self._what == "stop the step":
+            os.kill(os.getppid(), signal.SIGTERM)
+        else:
+            os.kill(os.getpid(), getattr(signal, self._what))
 
 
 def run_fn(fn_args: FnArgs) -> keras.Model:

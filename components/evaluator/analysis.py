@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import apache_beam as beam
 import pyarrow as pa
@@ -34,6 +36,14 @@ SliceKey = tuple[tuple[str, Any], ...]
 Place = SliceKey | tuple[SliceKey, SliceKey]
 
 LARGE_BATCH = 1 << 20
+
+
+def slices_of(place: Place) -> tuple[SliceKey, SliceKey | None]:
+    """Return the slice, and the slice that it is compared with, if any."""
+    if slicer_lib.is_cross_slice_key(place):
+        first, second = cast("tuple[SliceKey, SliceKey]", place)
+        return first, second
+    return cast("SliceKey", place), None
 
 
 @dataclass(frozen=True)
@@ -97,16 +107,20 @@ def analyze(
         display_only_data_file_format="parquet",
     )
     computations = None if rows_alone else batched_computations(config, batches)
+    spool = Path(output) / "batches"
+    spool.mkdir()
+    files = _spool(batches if computations is None else _large(batches), spool)
     try:
         with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
+            rows = (
+                pipeline
+                | "Files" >> beam.Create(files, reshuffle=False)
+                | "Batches" >> beam.FlatMap(_read_batches)
+            )
             if computations is None:
-                evaluation = _row_by_row(pipeline, batches, config, jackknife_seed)
+                evaluation = _row_by_row(rows, config, jackknife_seed)
             else:
-                evaluation = (
-                    pipeline
-                    | "Batches" >> beam.Create(_large(batches), reshuffle=False)
-                    | "Evaluate" >> SlicedBatches(config, computations)
-                )
+                evaluation = rows | "Evaluate" >> SlicedBatches(config, computations)
             _ = evaluation | "Write" >> model_eval_lib.WriteResults(writers=writers)
     except (ValueError, RuntimeError) as error:
         if "label must be within [0, 1]" not in str(error):
@@ -115,6 +129,8 @@ def analyze(
             f"A metric of eval_config is for labels from 0 to 1, and the column "
             f"{config.model_specs[0].label_key!r} holds others; take metrics that fit the label."
         ) from error
+    finally:
+        shutil.rmtree(spool)
     return _read(output, by_slices=computations is not None)
 
 
@@ -126,9 +142,25 @@ def _large(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
     return list(table.to_batches(max_chunksize=LARGE_BATCH))
 
 
+def _spool(batches: Sequence[pa.RecordBatch], folder: Path) -> list[str]:
+    """Write each batch to a file: a pipeline that held the rows itself would carry them around."""
+    files = []
+    for number, batch in enumerate(batches):
+        files.append(str(folder / f"{number:05}.arrow"))
+        with pa.ipc.new_file(files[-1], batch.schema) as writer:
+            writer.write_batch(batch)
+    return files
+
+
+def _read_batches(file: str) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(file) as source:
+        reader = pa.ipc.open_file(source)
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
+
+
 def _row_by_row(
-    pipeline: beam.Pipeline,
-    batches: Sequence[pa.RecordBatch],
+    rows: Any,
     config: config_pb2.EvalConfig,
     jackknife_seed: int | None,
 ) -> Any:
@@ -141,8 +173,8 @@ def _row_by_row(
         )
         config = with_errors
     return (
-        pipeline
-        | "Batches" >> beam.Create([_listed(batch) for batch in batches], reshuffle=False)
+        rows
+        | "Lists" >> beam.Map(_listed)
         | "Extracts" >> model_eval_lib.BatchedInputsToExtracts()
         | "Evaluate"
         >> model_eval_lib.ExtractAndEvaluate(

@@ -191,6 +191,10 @@ class CombineRows(beam.CombineFn):
         self._combiners = [computation.combiner for computation in computations]
         self._models = [computation.keys[0].model_name for computation in computations]
 
+    def get_accumulator_coder(self) -> beam.coders.Coder:
+        """Return what encodes all accumulators in one go; Beam's own takes each of their parts."""
+        return beam.coders.PickleCoder()
+
     def setup(self) -> None:
         """Have every combiner make what it works with."""
         for combiner in self._combiners:

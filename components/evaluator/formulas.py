@@ -208,5 +208,5 @@ def _of_confusion_matrix(instance: Any) -> Formula | None:
         },
         lambda s: result(**cells(s)),
         "logit" if kind in _WITHIN__one else "log" if kind in _RATIOS else "identity",
-        (lambda s: sum(cells(s)[name] for name in trials)) if trials else None,
+        (lambda s: np.sum([cells(s)[name] for name in trials], axis=0)) if trials else None,
     )

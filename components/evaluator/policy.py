@@ -60,11 +60,11 @@ def read_policy(content: Mapping[str, Any] | str | None) -> Policy:
             "mode: confident."
         )
     schema = json.loads(resources.files(schemas).joinpath(SCHEMA).read_text(encoding="utf-8"))
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(dict(found)):
-        where = "".join(f" at {part}" for part in error.path)
+    for wrong in jsonschema.Draft202012Validator(schema).iter_errors(dict(found)):
+        where = "".join(f" at {part}" for part in wrong.path)
         known = ", ".join(schema["properties"])
-        more = f"; it knows {known}" if error.validator == "additionalProperties" else ""
-        raise PenstockError(f"The blessing policy is wrong{where}: {error.message}{more}.")
+        more = f"; it knows {known}" if wrong.validator == "additionalProperties" else ""
+        raise PenstockError(f"The blessing policy is wrong{where}: {wrong.message}{more}.")
     # Kubeflow hands numbers in dictionaries on as floats.
     whole = {"min_slice_size": int(found.get("min_slice_size", 0))}
     return Policy(**{**found, **whole})

@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
-from tensorflow_model_analysis.slicer import slicer_lib
 
 from ...evaluation.blessing import Blessing, Forced
-from .analysis import Analysis, Place
+from .analysis import Analysis, Place, slices_of
 from .config import baseline_of
 from .policy import Policy
 from .predictions import Predictions
@@ -62,9 +61,9 @@ def metrics_record(
 
 
 def _place(place: Place) -> dict[str, Any]:
-    if slicer_lib.is_cross_slice_key(place):
-        return {"slice": dict(place[0]), "compared_slice": dict(place[1])}
-    return {"slice": dict(place)}
+    own, compared = slices_of(place)
+    found: dict[str, Any] = {"slice": dict(own)}
+    return found if compared is None else found | {"compared_slice": dict(compared)}
 
 
 def _numbers(

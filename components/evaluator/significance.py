@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
-from tensorflow_model_analysis.slicer import slicer_lib
 
 from ...evaluation.bootstrap import ReplicateSums, poisson_counts
 from ...evaluation.estimate import Estimate, bootstrap_estimate, rate_estimate
@@ -22,13 +21,13 @@ from ...evaluation.ranking import (
     area_under_precision_recall,
     area_under_roc,
 )
-from .analysis import Analysis, Place
+from .analysis import Analysis, Place, slices_of
 from .batched import column_of, slices_by_spec
 from .config import baseline_of, candidate_of
 from .formulas import Curve, Formula, formulas
 
 Array = np.ndarray[Any, Any]
-Key = metric_types.MetricKey
+Key: TypeAlias = metric_types.MetricKey
 
 BLOCK_ROWS = 65_536
 # TFMA bins scores; beyond this the areas are not of the same scores.
@@ -325,9 +324,9 @@ class _Assessment:
 
     def _compare_slices(self) -> None:
         for place, metrics in self.analysis.slices.items():
-            if not slicer_lib.is_cross_slice_key(place):
+            first, second = slices_of(place)
+            if second is None:
                 continue
-            first, second = place
             for key, value in metrics.items():
                 one, other = self._replicates(first, key), self._replicates(second, key)
                 if one is not None and other is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import metadata
 
 import pyarrow as pa
 
@@ -26,10 +27,17 @@ def check_sql(sql: str, columns: Mapping[str, str]) -> None:
         columns: The Examples' columns with Arrow's name for their types.
 
     Raises:
-        PenstockError: It is not, with what the parser says.
+        PenstockError: It is not, with what the parser says; or this release of tfx_bsl was built
+            without the engine that executes it.
     """
-    from tfx_bsl.arrow import sql_util
-
+    try:
+        from tfx_bsl.arrow import sql_util
+    except ImportError as error:
+        raise PenstockError(
+            "eval_config sets slicing_specs.slice_keys_sql, which is refused: tfx_bsl "
+            f"{metadata.version('tfx-bsl')} is built without TFMA's SQL engine; make the slices "
+            "with feature_keys and feature_values, of a column that holds the expression."
+        ) from error
     schema = pa.schema(
         [
             (name, pa.large_list(as_sql_sees(pa.type_for_alias(_plain(columns[name])))))

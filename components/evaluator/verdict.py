@@ -13,7 +13,7 @@ from tensorflow_model_analysis.slicer import slicer_lib
 
 from ...evaluation.estimate import Estimate
 from ...evaluation.holm import holm_levels
-from .analysis import Analysis, Place
+from .analysis import Analysis, Place, slices_of
 from .config import baseline_of, candidate_of
 from .formulas import count_names
 from .policy import Policy
@@ -218,16 +218,16 @@ class _Judge:
     ) -> Check:
         of, kind, bound = bounded
         value = self._value(threshold.key, place, of)
-        slices = place if slicer_lib.is_cross_slice_key(place) else (place, None)
+        own, compared = slices_of(place)
         return Check(
             metric_name(threshold.key),
-            dict(slices[0]),
+            dict(own),
             of,
             kind,
             bound,
             value if value is not None and math.isfinite(value) else None,
             passed,
-            compared_slice=None if slices[1] is None else dict(slices[1]),
+            compared_slice=None if compared is None else dict(compared),
             baseline=self._champions(threshold.key, place),
             rows=self._rows(place),
         )
@@ -299,7 +299,7 @@ class _Judge:
         return of_kind.get((place, key))
 
     def _rows(self, place: Place) -> int | None:
-        slices = place if slicer_lib.is_cross_slice_key(place) else (place,)
+        slices = [one for one in slices_of(place) if one is not None]
         counted = [
             value
             for one in slices

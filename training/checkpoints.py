@@ -56,6 +56,9 @@ class Checkpoints(keras.callbacks.Callback):
         self._fits += 1
         self._folder = self._root / f"fit-{self._fits}"
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._place.chief:
+            # What was agreed on before; nobody looks until the chief has done a step.
+            (self._folder / _STOP).unlink(missing_ok=True)
         self._history: dict[str, list[float]] = {}
         self._restored = True
         self._epoch = self._in_epoch = self._passed = 0

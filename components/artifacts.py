@@ -47,7 +47,7 @@ class HyperParameters(dsl.Artifact):
 
 
 class Model(dsl.Model):
-    """A trained model: `serving/` (SavedModel), `model.keras` and `model.json` (provenance)."""
+    """A trained model of any kind: `serving/`, `model.json` (provenance) and `metrics.json`."""
 
 
 class Evaluation(dsl.Artifact):

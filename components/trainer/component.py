@@ -82,7 +82,8 @@ def trainer(
             docs/training.md has them.
 
     Returns:
-        model: The trained model: `serving/` (SavedModel), `model.keras` and `model.json`.
+        model: The trained model: `serving/` (a SavedModel or another kind), `model.json` and
+            `metrics.json`.
         metrics: The last training metrics, and those on the evaluation split.
     """
     from penstock.components.trainer.executor import train

@@ -104,6 +104,14 @@ def test_batches_merge_to_the_whole(samples, cut):
         ), measure.name
 
 
+def test_infinities_of_several_parts_are_kept_until_there_are_numbers():
+    parts = [numeric([-math.inf]), numeric([-math.inf, math.inf]), numeric([1.0, 2.0])]
+
+    merged = merge(merge(parts[0], parts[1]), parts[2])
+
+    assert merged.share_up_to(np.array([0.0, 1.0, 2.0])).tolist() == [0.4, 0.6, 0.8]
+
+
 @given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 9).map(float)), st.integers(0, 9))
 @settings(deadline=None)
 def test_an_empty_side_measures_as_nothing(counts, missing):

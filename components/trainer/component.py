@@ -45,8 +45,8 @@ def trainer(
         examples: The rows.
         transform_graph: The preprocessing fitted to them; it becomes part of the exported model.
         schema: The raw columns, which the exported signature is checked against.
-        module: Import path (installed where the step runs), or path of a `.py` file, of the module
-            that defines `run_fn`.
+        module: The module that defines `run_fn`: an import path (installed where the step runs),
+            the path of a `.py` file there, or what `author_file` or `author_wheel` give.
         label: The label's column, a number or boolean without missing values.
         statistics: Of the examples, for a `run_fn` that reads them.
         base_model: The model to start from, such as the champion; without it, training starts from

@@ -76,46 +76,58 @@ def measured(
     """Return what a rule finds of a feature, before p-values are corrected."""
     measure = MEASURES[rule.measure]
     of_missing = measure is MISSING_RATE_CHANGE
-    sides = (reference, current)
-    if of_missing:
-        sizes = [number_of_cells(side) for side in sides]
-    else:
-        sizes = [0.0 if is_empty(side) else side.n for side in sides]
-    floor = rule.floor or measure.floor
-    calibrated = None if rule.threshold else calibrated_threshold(measure.name, windows, floor)
-    threshold = rule.threshold or calibrated or measure.threshold
-    finding = Finding(
-        feature,
-        measure.name,
-        INSUFFICIENT,
-        "",
-        threshold=threshold,
-        floor=floor,
-        calibrated=calibrated is not None,
-        reference_n=sizes[0],
-        current_n=sizes[1],
-        min_n=rule.min_n or MIN_N,
-    )
+    finding = _unmeasured(feature, reference, current, rule, windows)
+    sizes = (finding.reference_n, finding.current_n)
     if not all(sizes):
         return replace(finding, sentence=sentence_of(finding))
-    both = _missing_cells(reference, current) if of_missing else cells(reference, current)
-    shares = (both.reference + both.current) / 2
-    needed = rule.min_n or max(MIN_N, math.ceil(measure.needed(threshold, shares)))
     value = distance(measure.name, reference, current)
     if not math.isfinite(value):
         return replace(finding, sentence=sentence_of(finding))
+    both = _missing_cells(reference, current) if of_missing else cells(reference, current)
+    assert finding.threshold is not None
+    chance = measure.needed(finding.threshold, (both.reference + both.current) / 2)
+    needed = rule.min_n or max(MIN_N, math.ceil(chance))
+    enough = min(sizes) >= finding.min_n and _harmonic(sizes) >= needed
     test = p_value_of_missing if of_missing else p_value
-    enough = min(sizes) >= (rule.min_n or MIN_N) and _harmonic(sizes) >= needed
-    verdict = INSUFFICIENT if not enough else DRIFT if value >= threshold else OK
     finding = replace(
         finding,
-        verdict=verdict,
+        verdict=INSUFFICIENT if not enough else DRIFT if value >= finding.threshold else OK,
         value=value,
         min_n=needed,
         p_value=test(reference, current),
         contributors=contributors(both)[:1] if of_missing else contributors(both),
     )
     return replace(finding, sentence=sentence_of(finding))
+
+
+def _unmeasured(
+    feature: str,
+    reference: Distribution,
+    current: Distribution,
+    rule: Rule,
+    windows: Sequence[Distribution],
+) -> Finding:
+    """Return what is known before anything is measured: the threshold and the sizes."""
+    sides = (reference, current)
+    if rule.measure == MISSING_RATE_CHANGE.name:
+        sizes = [number_of_cells(side) for side in sides]
+    else:
+        sizes = [0.0 if is_empty(side) else side.n for side in sides]
+    measure = MEASURES[rule.measure]
+    floor = rule.floor or measure.floor
+    calibrated = None if rule.threshold else calibrated_threshold(measure.name, windows, floor)
+    return Finding(
+        feature,
+        measure.name,
+        INSUFFICIENT,
+        sentence="",
+        threshold=rule.threshold or calibrated or measure.threshold,
+        floor=floor,
+        calibrated=calibrated is not None,
+        reference_n=sizes[0],
+        current_n=sizes[1],
+        min_n=rule.min_n or MIN_N,
+    )
 
 
 def contributors(both: Cells) -> tuple[Contributor, ...]:

@@ -103,7 +103,7 @@ def _client() -> Any:
     except ImportError as error:
         raise PenstockError(
             "Training on Kubernetes needs the package kubernetes, which is not installed; install "
-            "penstock[executors]."
+            "penstock[runtime]."
         ) from error
     try:
         if _ACCOUNT.exists():

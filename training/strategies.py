@@ -97,8 +97,8 @@ def check_strategy(strategy: str, num_workers: int, precision: str, jit: bool | 
         )
     if strategy == PARAMETER_SERVER:
         raise PenstockError(
-            "strategy is 'parameter_server', which Keras 3 cannot train with: its fit gives workers "
-            "no steps, and its counters lose what several workers add at once. Use 'multi_worker'."
+            "strategy is 'parameter_server', which Keras 3 cannot train with: its fit gives "
+            "workers no steps, and its counters lose what workers add at once; use 'multi_worker'."
         )
     if jit and strategy != DEFAULT:
         raise PenstockError(

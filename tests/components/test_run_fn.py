@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import penstock
 from penstock.components.trainer.executor import train
+from penstock.components.trainer.scale import Scale
 from penstock.components.transform.executor import fit_transform
 from penstock.data.digest import digest_path
 from penstock.data.examples import read_table
@@ -126,6 +127,27 @@ def test_training_ends_at_the_last_step_also_between_evaluations(given, graph, t
 
     assert summary["steps"] == 60
     assert [step for step, _ in curves(tmp_path / "model")["eval_loss"]] == [25, 50, 60]
+
+
+def test_several_workers_train_by_the_same_lines_as_one(given, graph, tmp_path):
+    """Given two processes with class weights, evaluations between the steps and early stopping."""
+    settings = {"settings": {"evaluate_every": 25, "patience": 9, "class_weights": "balanced"}}
+
+    alone = run(given, graph, tmp_path / "one", "fits", config=settings, scale=Scale(data_shards=2))
+    together = run(
+        given,
+        graph,
+        tmp_path / "two",
+        "fits",
+        config=settings,
+        scale=Scale(strategy="multi_worker", num_workers=2),
+    )
+
+    assert together["steps"] == alone["steps"] == 60
+    for both in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
+        np.testing.assert_allclose(*both, atol=1e-4)
+    one, two = (curves(tmp_path / name)["eval_loss"] for name in ("one", "two"))
+    np.testing.assert_allclose(two, one, rtol=1e-4)
 
 
 def test_epochs_are_steps_over_the_training_rows(given, graph, tmp_path):

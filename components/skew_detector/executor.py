@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,17 @@ from ...drift.comparison import compare
 from ...drift.findings import DRIFT, INSUFFICIENT, KIND, PRESENCE
 from ...drift.key_counts import KeyCounts
 from ...errors import PenstockError
+from ...reports.distribution import Plot
 from ...schemas.features import dotted, environments, is_in, walk_features
 from .choices import Choices, checked_choices
 from .findings import Finding, Skew, checked_severity, in_order, refusal, summary_of
 from .key_skew import compare_by_key, key_findings
+from .overlay import overlaid_plots
 from .page import skew_page, skew_summary
 from .schema_skew import columns_skew, contract_skew
 from .sides import Known, known_side
 
+PLOTTED = 50
 VERDICT, SAMPLES, PAGE = "verdict.json", "samples.parquet", "skew.html"
 # Measures that look at a part of the values alone.
 OF_A_PART = ("missing_rate_change", "new_category_share")
@@ -151,6 +154,7 @@ def detect_skew(
             counts,
             limits,
             tuple(_notes(chosen, does, absent, schema_path is not None)),
+            tuple(_plots(findings, training, serving)),
         )
         _write(folder, skew, report_path, summary_path)
     told = refusal(skew, skew_path) if skew.verdict == "fail" else ""
@@ -228,6 +232,21 @@ def _distribution_skew(
         and (f.verdict == DRIFT or (f.verdict == INSUFFICIENT and f.feature not in answered))
     ]
     return findings, [f.to_dict() for f in found]
+
+
+def _plots(
+    findings: Sequence[Finding], training: Known, serving: Known
+) -> Iterator[tuple[str, tuple[Plot, Plot]]]:
+    """Yield the histograms of the numbers whose distributions are skewed."""
+    names = dict.fromkeys(
+        f.feature
+        for f in in_order(findings)
+        if f.feature and f.part == "distribution" and f.verdict in ("fail", "warn")
+    )
+    for name in list(names)[:PLOTTED]:
+        drawn = overlaid_plots(training.distributions[name], serving.distributions[name])
+        if drawn is not None:
+            yield name, drawn
 
 
 def _notes(chosen: Choices, does: Mapping[str, str], absent: set[str], reviewed: bool) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...drift.key_counts import KeyCounts
 from ...errors import PenstockError
+from ...reports.distribution import Plot
 
 # What was seen row by row comes first: it names rows.
 PARTS = ("key", "schema", "distribution")
@@ -53,6 +54,8 @@ class Skew:
         counts: The comparison by key; None without keys.
         limits: By feature the share of pairs that may differ.
         notes: What a reader must know of how it was done.
+        plots: Of numbers whose distribution is skewed: the feature, and training's and serving's
+            histograms over one axis.
     """
 
     findings: tuple[Finding, ...]
@@ -61,6 +64,7 @@ class Skew:
     counts: KeyCounts | None
     limits: dict[str, float]
     notes: tuple[str, ...]
+    plots: tuple[tuple[str, tuple[Plot, Plot]], ...] = ()
 
     @property
     def verdict(self) -> str:

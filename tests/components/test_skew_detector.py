@@ -14,6 +14,8 @@ from kfp.compiler import Compiler
 from penstock.components.artifacts import Examples
 from penstock.components.skew_detector.component import skew_detector
 from penstock.components.skew_detector.executor import detect_skew
+from penstock.components.skew_detector.overlay import overlaid_plots
+from penstock.drift.columns import distribution_of_column
 from penstock.errors import PenstockError
 from penstock.orchestration.report import State
 from penstock.orchestration.run import Settings, run_pipeline
@@ -353,3 +355,33 @@ def test_the_step_fails_after_its_outputs_are_written(tmp_path, flights, logs):
     assert json.loads(verdict.read_text())["verdict"] == "fail"
     assert list(tmp_path.glob("runs/**/skew.html"))
     assert not list(tmp_path.glob("runs/**/.partitions-*"))
+
+
+def test_skewed_numbers_are_drawn_over_each_other(tmp_path, write_artifacts):
+    rng = np.random.default_rng(0)
+    training = write_artifacts(tmp_path / "t", {"train": pa.table({"x": rng.normal(size=4000)})})
+    shifted = rng.normal(1.5, 1, 4000)
+    serving = write_artifacts(tmp_path / "s", {"train": pa.table({"x": shifted})})
+    detect_skew(
+        tmp_path / "skew",
+        training_examples_path=training.examples,
+        serving_examples_path=serving.examples,
+    )
+    page = (tmp_path / "skew" / "skew.html").read_text()
+    assert 'aria-label="Histograms of x: training, serving"' in page
+
+
+def test_bars_are_the_shares_of_values_between_their_ends():
+    one = distribution_of_column(pa.array([0.0] * 10 + [1.0] * 30 + [2.5] * 40 + [10.0] * 20))
+    other = distribution_of_column(pa.array([4.0] * 50))
+    first, second = overlaid_plots(one, other)
+    assert (first.low, first.high, first.whole) == (0.0, 10.0, True)
+    assert [(r.low <= 1.0 < r.high, round(r.share, 6)) for r in first.rects][:2] == [
+        (False, 0.1),
+        (True, 0.3),
+    ]
+    assert sum(r.share for r in first.rects) == pytest.approx(1.0)
+    (bar,) = second.rects
+    assert (bar.share, bar.height, bar.low <= 4.0 <= bar.high) == (1.0, 100.0, True)
+    assert overlaid_plots(one, distribution_of_column(pa.array(["a"]))) is None
+    assert overlaid_plots(one, distribution_of_column(pa.array([], pa.float64()))) is None

@@ -133,7 +133,10 @@ def parse_policy(text: str) -> Policy:
         ) from error
     if tree is None or content is None:
         return Policy()
-    _refuse_duplicate_keys(tree, ())
+    try:
+        _refuse_duplicate_keys(tree, ())
+    except RecursionError:
+        raise PenstockError(f"{WHERE} holds itself by an alias; write it out.") from None
     _check_shape(content, tree)
     _check_types(content, tree)
     return Policy(

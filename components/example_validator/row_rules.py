@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from .domain_rules import domain_rules, is_text, type_rules
+from .domain_rules import domain_rules, type_rules
 from .sql import quoted
 
 NOT_VALIDATED = (
@@ -74,8 +74,9 @@ def rules_of_schema(
 ) -> list[RowRule]:
     """Return what the schema asks of rows with these columns.
 
-    Features that are not in the environment, that the data lacks, or whose values are neither
-    numbers, booleans nor text, ask nothing.
+    Features that are not in the environment, that the data lacks, or whose lists are nested more
+    than twice, ask nothing; of values that are neither numbers, booleans nor text, only how many
+    there are counts.
 
     Args:
         schema: The schema.
@@ -120,10 +121,7 @@ def _column(columns: pa.Schema, name: str) -> _Column | None:
     kind, depth = columns.field(name).type, 0
     while pa.types.is_list(kind) or pa.types.is_large_list(kind):
         kind, depth = kind.value_type, depth + 1
-    known = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
-    if depth > 2 or not (is_text(kind) or any(test(kind) for test in known)):
-        return None
-    return _Column(quoted(name), kind, depth)
+    return _Column(quoted(name), kind, depth) if depth <= 2 else None
 
 
 def _presence(feature: Any, column: _Column, weighted: bool) -> Iterator[RowRule]:

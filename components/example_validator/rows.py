@@ -126,7 +126,7 @@ def _counts(rows: SplitRows, asked: Sequence[tuple[RowRule, str]]) -> list[int]:
     for start in range(0, len(asked), RULES_AT_ONCE):
         some = asked[start : start + RULES_AT_ONCE]
         counted = [f"count(*) FILTER (WHERE NOT r{place})" for place in range(len(some))]
-        query = select(counted, answered([sql for _, sql in some], "examples"))
+        query = select(counted, answered([sql for _, sql in some], "examples", ()))
         try:
             found = rows.database.sql(query).fetchall()[0]
         except duckdb.Error as error:

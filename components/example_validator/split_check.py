@@ -44,6 +44,9 @@ ANOMALIES = "anomalies.pbtxt"
 OFFENDING = "offending_rows.parquet"
 QUARANTINED = "quarantined_rows.parquet"
 
+# Of so many anomalies of a split the rows are sampled; the others are counted.
+SAMPLED = 50
+
 # A type, a feature and a sentence.
 Reported = tuple[str, str | None, str]
 
@@ -201,6 +204,7 @@ def _named(
 ) -> Iterator[Anomaly]:
     """Yield what was reported with the rows that break it, and what the rows alone show."""
     keys = {(kind, feature) for kind, feature, _ in reported}
+    absent = {feature for kind, feature in keys if kind == "FEATURE_TYPE_NOT_PRESENT"}
     for each in reported:
         yield _judged(each, policy, split, rows)
     own = {rule.name: rule for rule in policy.row_rules}
@@ -208,7 +212,9 @@ def _named(
         if rule.feature is None:
             if count:
                 yield _of_rows(own[rule.name], rule, count, rows, policy)
-        elif (rule.name, rule.feature) not in keys and _too_many(rule, count, rows.total):
+        elif rule.feature in absent or (rule.name, rule.feature) in keys:
+            continue
+        elif _too_many(rule, count, rows.total):
             verb = "has" if count == 1 else "have"
             text = f"{rows_in_words(count)} {verb} {rule.wrong}, which the statistics do not show."
             yield _judged((rule.name, rule.feature, text), policy, split, rows)
@@ -249,7 +255,7 @@ def _with_rows(
     share = count / rows.total
     outcome = outcome_of(ruling, policy.on_anomalies, count, share)
     first: tuple[dict[str, Any], ...] = ()
-    if count and outcome != "ignored":
+    if count and outcome != "ignored" and len(rows.samples) < SAMPLED:
         sample = sample_offending(rows.rows, rule, policy.sample_rows)
         rows.samples.append(sample)
         first = tuple(sample.select(["shard", "row", "value"]).slice(0, SHOWN).to_pylist())

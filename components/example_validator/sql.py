@@ -45,11 +45,11 @@ def select(columns: Sequence[str], table: str, rest: str = "") -> str:
     return f"SELECT {', '.join(columns)} FROM {table} {rest}"  # noqa: S608
 
 
-def answered(sqls: Sequence[str], table: str) -> str:
+def answered(sqls: Sequence[str], table: str, columns: Sequence[str] = ("*",)) -> str:
     """Return the table with a rule's answer per row as `r0`, `r1` and so on beside its columns."""
     # On lines of its own, a comment in a rule ends before what follows.
     answers = [f"(\n{sql}\n) AS r{place}" for place, sql in enumerate(sqls)]
-    return f"({select(['*', *answers], table)})"
+    return f"({select([*columns, *answers], table)})"
 
 
 def check_rule(database: duckdb.DuckDBPyConnection, name: str, sql: str, table: str) -> None:

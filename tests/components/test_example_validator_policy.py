@@ -83,6 +83,7 @@ def test_types_features_and_splits_choose_the_severity_and_the_last_exception_co
             "give one of ignore, warn, fail",
         ),
         ("drift_rules: [{measure: psy}]", "drift_rules[0]: There is no drift measure 'psy'"),
+        ("a: &a [*a]", "The data policy holds itself by an alias; write it out."),
         ("sample_rows: 1.5", "sample_rows: 1.5 does not fit; give a whole number."),
         (
             "x: !!python/object/apply:os.system [ls]",

@@ -319,6 +319,27 @@ def test_columns_that_sql_cannot_tell_apart_are_refused(tmp_path, names, sentenc
         open_split(tmp_path, "all", tmp_path / "spill").__enter__()
 
 
+def test_a_feature_without_any_value_is_told_once(tmp_path):
+    schema = """feature {
+      name: "x" type: INT presence { min_fraction: 1 min_count: 1 } shape { dim { size: 1 } }
+    }"""
+    done = validate(
+        tmp_path,
+        {"train": table(x=pa.nulls(2), y=[1, 2])},
+        schema + 'feature { name: "y" type: INT }',
+        write_examples=write_examples,
+    )
+    assert list(done.anomalies()) == [("x", "FEATURE_TYPE_NOT_PRESENT")]
+
+
+def test_missing_times_are_named_too(tmp_path):
+    times = pa.array([0, None], pa.timestamp("us"))
+    schema = 'feature { name: "t" type: INT presence { min_fraction: 1 } }'
+    done = validate(tmp_path, {"train": table(t=times)}, schema, write_examples=write_examples)
+    (anomaly,) = done.anomalies().values()
+    assert [each["row"] for each in anomaly["examples"]] == [1]
+
+
 def test_nothing_but_the_output_is_left(quarantined, tmp_path):
     assert sorted(file.name for file in (tmp_path / "anomalies").iterdir()) == [
         "Split-eval",

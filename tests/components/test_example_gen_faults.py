@@ -94,7 +94,7 @@ def test_a_compiled_pipeline_carries_the_structured_parameters(tmp_path):
             schema=schema.outputs["schema"],
             csv={"delimiter": ";"},
             max_quarantined_share=0.5,
-            window={"last": 3, "exclude": [2], "minimum": 1},
+            window={"last": 4, "exclude": [2], "minimum": 1},
             split_by={"time": "day", "order": ["train", "eval"], "cuts": ["2013-04-01"]},
             leakage={"policy": "fail", "time": "day"},
             columns=["zip", "n", "day"],

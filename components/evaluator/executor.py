@@ -19,6 +19,7 @@ from ...errors import PenstockError
 from ...evaluation.blessing import FILE, read_forced
 from ...evaluation.champion import read_champion
 from .analysis import Analysis, analyze
+from .checks import Evidence
 from .config import (
     baseline_of,
     candidate_of,
@@ -35,7 +36,7 @@ from .predictions import Predictions, Source, predict
 from .records import blessing_record, metrics_record, result, write_json, write_table
 from .significance import Significance, assess
 from .thresholds import thresholds_of
-from .verdict import Evidence, judge
+from .verdict import judge
 
 JACKKNIFE_SEED = 20  # TFMA's generator takes 32 bits, and wants another stream than ours.
 

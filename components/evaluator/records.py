@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
-from ...evaluation.blessing import Blessing, Forced
+from ...evaluation.blessing import Blessing, Forced, read_forced
 from .analysis import Analysis, Place, slices_of
+from .checks import Check, Verdict
 from .config import baseline_of
 from .policy import Policy
 from .predictions import Predictions
 from .significance import Significance
-from .verdict import Check, Verdict
 from .wording import metric_name, place_in_words
 
 COLUMNS = {
@@ -171,15 +171,7 @@ def result(
     record: Mapping[str, Any], metrics: Mapping[str, Any], roc: list[dict[str, float]]
 ) -> dict[str, Any]:
     """Return the step's outputs; see `evaluate`."""
-    forced = (
-        Forced(
-            record["forced"]["by"],
-            record["forced"]["reason"],
-            datetime.fromisoformat(record["forced"]["expires"]),
-        )
-        if record["forced"]
-        else None
-    )
+    forced = read_forced(record["forced"]) if record["forced"] else None
     blessing = Blessing(record["blessed"], record["reason"], None, forced, record)
     stands, why = blessing.stands(datetime.now(timezone.utc))
     overall: dict[str, Any] = next((s["metrics"] for s in metrics["slices"] if not s["slice"]), {})
@@ -199,7 +191,9 @@ def result(
         "roc": roc,
         "evaluation": {"summary": f"{counted}: {shown}" if shown else counted, **finite},
         "blessing": {
-            "summary": f"{said} ({why})" if forced else said,
+            "summary": f"{said} (forced by {forced.by} until {forced.expires:%Y-%m-%d})"
+            if forced
+            else said,
             "blessed": stands,
             "checks": len(record["checks"]),
             "failed_checks": failed,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tensorflow_model_analysis.metrics import metric_types
 
-    from .verdict import Check
+    from .checks import Check
 
 BEYOND = {"lower_bound": "below its lower bound", "upper_bound": "above its upper bound"}
 KEPT = {"lower_bound": "at or above its lower bound", "upper_bound": "at or below its upper bound"}

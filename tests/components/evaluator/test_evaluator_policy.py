@@ -11,10 +11,11 @@ from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import validation_result_pb2
 
 from penstock.components.evaluator.analysis import Analysis
+from penstock.components.evaluator.checks import Evidence
 from penstock.components.evaluator.config import read_eval_config
 from penstock.components.evaluator.policy import Policy, read_policy
 from penstock.components.evaluator.significance import Significance
-from penstock.components.evaluator.verdict import Evidence, judge
+from penstock.components.evaluator.verdict import judge
 from penstock.errors import PenstockError
 from penstock.evaluation.estimate import Estimate
 

@@ -17,11 +17,9 @@ from .division import Division, Places, division_of, resolve
 from .examples import Manifest, iter_batches, read_schema
 from .first_look import ValueCounts, look
 from .fold_rule import FoldRule, span_stretches
-from .row_hash import Hashes, mix, row_hashes
+from .row_hash import Hashes, row_hashes
 from .spans import SourceFile
 
-# Makes the draw of a fold independent of the draws of the split and of a sample.
-FOLD_SALT = np.uint64(0xA0761D6478BD642F)
 # The spans as a column beside the data's own; no column of theirs can have this name.
 SPAN = "\0span"
 
@@ -78,7 +76,7 @@ class Rows:
         hashed = {"time": (), "group": self.rule.columns}.get(self.rule.kind)
         place = 0
         for batch in iter_batches(self.examples, self.split, columns):
-            hashes = mix(row_hashes(batch, hashed) ^ FOLD_SALT)
+            hashes = row_hashes(batch, hashed)
             if self._spanned:
                 spans = self._spans(place, batch.num_rows)
                 batch = pa.RecordBatch.from_arrays(

@@ -132,7 +132,10 @@ def _metadata(content: Mapping[str, Any], storage: str) -> dict[str, Any]:
     around = score["standard_deviation"]
     found = f"{score['mean']:.4g}" + (f" \N{PLUS-MINUS SIGN} {around:.2g}" if around else "")
     settings = content["hyperparameters"]
-    chosen = ", ".join(f"{name} {value!s:.12}" for name, value in settings.items())
+    chosen = ", ".join(
+        f"{name} {f'{value:.4g}' if isinstance(value, float) else f'{value!s:.12}'}"
+        for name, value in settings.items()
+    )
     return {
         "summary": f"{count} trial{'s'[: count != 1]} ({states}), best {score['metric']} {found}"
         + (f": {chosen}" if chosen else ""),

@@ -64,6 +64,7 @@ def test_the_same_seed_gives_the_same_trials(tmp_path):
     again = run(open_study(tmp_path / "b.sqlite"), 14)
     other = run(open_study(tmp_path / "c.sqlite", seed=1), 14)
     assert chosen(first) == chosen(again) != chosen(other)
+    assert len({json.dumps(given) for _, given, *_ in chosen(first)}) == 14
     assert study_digest(first) == study_digest(again) != study_digest(other)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .features import cut, dotted, walk_features
-from .text import blocks, is_repeated
+from .text import blocks, elements, is_repeated
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -107,7 +107,8 @@ def _leaves(message: Any, above: str) -> Iterator[tuple[str, Any]]:
         elif is_repeated(descriptor):
             if kind.name.endswith("Feature") or descriptor.name in _DOMAINS:
                 continue
-            yield name, " ".join(str(value).split())
+            told = (" ".join(str(one).split()) for one in elements(message, descriptor))
+            yield name, ", ".join(told)
         elif value.ListFields():
             yield from _leaves(value, f"{name}.")
         else:

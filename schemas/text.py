@@ -157,7 +157,7 @@ def _change(
     """Collect the edits that turn the fields of `old` into those of `new`; `end` closes them."""
     for name, descriptor in new.DESCRIPTOR.fields_by_name.items():
         mine = [entry for entry in entries if entry.name == name]
-        before, after = _elements(old, descriptor), _elements(new, descriptor)
+        before, after = elements(old, descriptor), elements(new, descriptor)
         if before == after:
             continue
         if len(mine) != len(before) or any(entry.listed for entry in mine):
@@ -193,7 +193,8 @@ def _change(
             edits.append(_insertion(text, pending, last, None, end, entries))
 
 
-def _elements(message: Any, descriptor: FieldDescriptor) -> list[Any]:
+def elements(message: Any, descriptor: FieldDescriptor) -> list[Any]:
+    """Return what a message has of a field, none, one or several; of a map, its entries."""
     value = getattr(message, descriptor.name)
     if _is_map(descriptor):
         made = descriptor.message_type._concrete_class
@@ -216,19 +217,19 @@ def _is_map(descriptor: FieldDescriptor) -> bool:
     return bool(kind is not None and kind.GetOptions().map_entry)
 
 
-def _keys(elements: Sequence[Any], descriptor: FieldDescriptor) -> list[Any]:
-    """Return what tells elements apart: their names, their values, or else their places."""
+def _keys(found: Sequence[Any], descriptor: FieldDescriptor) -> list[Any]:
+    """Return what tells found apart: their names, their values, or else their places."""
     if not is_repeated(descriptor):
-        return [""] * len(elements)
+        return [""] * len(found)
     kind = descriptor.message_type
     if kind is None:
-        keys = list(elements)
+        keys = list(found)
     elif "name" in kind.fields_by_name and kind.name != "Dim":
-        keys = [element.name for element in elements]
+        keys = [element.name for element in found]
     elif _is_map(descriptor):
-        keys = [element.key for element in elements]
+        keys = [element.key for element in found]
     else:
-        return list(range(len(elements)))
+        return list(range(len(found)))
     return keys if len(set(keys)) == len(keys) else list(range(len(keys)))
 
 
@@ -300,5 +301,5 @@ def _render(message: Any, depth: int) -> str:
     return "".join(
         _field(descriptor, element, depth)
         for descriptor in fields
-        for element in _elements(message, descriptor)
+        for element in elements(message, descriptor)
     )

@@ -203,11 +203,13 @@ def test_changes_are_told_feature_by_feature():
     new.feature[1].ClearField("int_domain")
     new.feature[1].not_in_environment.append("SERVING")
     new.string_domain[0].value[:] = ["AA", "ZZ"]
+    new.feature[1].shape.dim.add(size=2)
     new.default_environment.append("SERVING")
     new.feature.add(name="late", type=2)
     assert [str(change) for change in find_changes(old, new)] == [
         "carrier: type: BYTES -> INT",
         "distance: not_in_environment gains 'SERVING'",
+        "distance: shape.dim: size: 2 added",
         "distance: int_domain.min: 1 removed",
         "distance: int_domain.max: 6000 removed",
         "late: new feature of type INT",

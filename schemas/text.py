@@ -218,7 +218,7 @@ def _is_map(descriptor: FieldDescriptor) -> bool:
 
 
 def _keys(found: Sequence[Any], descriptor: FieldDescriptor) -> list[Any]:
-    """Return what tells found apart: their names, their values, or else their places."""
+    """Return what tells elements apart: their names, their values, or else their places."""
     if not is_repeated(descriptor):
         return [""] * len(found)
     kind = descriptor.message_type
@@ -280,7 +280,7 @@ def _field(descriptor: FieldDescriptor, element: Any, depth: int) -> str:
         return f"{pad}{descriptor.name}: {_scalar(descriptor, element)}\n"
     if depth:
         short = text_format.MessageToString(element, as_one_line=True, as_utf8=True)
-        line = f"{pad}{descriptor.name} {{ {short} }}".replace("{  }", "{ }")
+        line = f"{pad}{descriptor.name} {{ {short}{' ' * bool(short)}}}"
         if len(line) <= WIDTH:
             return line + "\n"
     return f"{pad}{descriptor.name} {{\n{_render(element, depth + 1)}{pad}}}\n"

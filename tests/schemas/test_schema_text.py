@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from google.protobuf import text_format
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tensorflow_metadata.proto.v0 import schema_pb2
 
@@ -104,6 +104,10 @@ def changed(text, change):
 
 
 @given(schemas(), schemas())
+@example(
+    schema_pb2.Schema(feature=[{"name": "a"}]),
+    schema_pb2.Schema(feature=[{"name": "a", "string_domain": {"value": ["{  }"]}}]),
+)
 @settings(max_examples=200, deadline=None)
 def test_whatever_changes_the_text_says_the_target(old, new):
     for text in (write(old), text_format.MessageToString(old), f"# kept\n{write(old)}# end"):

@@ -280,6 +280,20 @@ def test_the_digest_and_accounts_are_those_of_data_without_the_rows(tmp_path):
     assert cleaned.accounts == {"in": 300, "out": 300 - lost, "quarantined": lost, "filtered": 0}
 
 
+def test_rows_far_down_a_shard_are_left_out_too(tmp_path):
+    # Given: more rows than are read at once
+    write_examples(tmp_path / "examples", {"all": table(x=np.arange(140_000))})
+    gone = [0, 131_071, 131_072, 139_999]
+    places = ["Split-all/part-00000.parquet"] * len(gone)
+    pq.write_table(pa.table({"shard": places, "row": gone}), tmp_path / "aside.parquet")
+    # When
+    clean_examples(tmp_path / "examples", tmp_path / "cleaned", {"all": tmp_path / "aside.parquet"})
+    # Then
+    left = read_table(tmp_path / "cleaned", "all")["x"].to_numpy()
+    assert list(np.setdiff1d(np.arange(140_000), left)) == gone
+    assert list(left) == sorted(left)
+
+
 @pytest.mark.parametrize(("share", "words"), [(0.3, "abab"), (1, "bbbb")])
 def test_too_much_quarantine_and_all_of_it_fail(tmp_path, share, words):
     done = validate(

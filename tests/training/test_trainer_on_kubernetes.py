@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +88,12 @@ def node(cluster, namespace, monkeypatch):
     custom = client.CustomObjectsApi(cluster.api())
     place = ("trainer.kubeflow.org", "v1alpha1", namespace)
 
+    ended = threading.Event()
+
     def work() -> None:
         while not custom.list_namespaced_custom_object(*place, "trainjobs")["items"]:
-            time.sleep(0.05)
+            if ended.wait(0.05):
+                return
         [runtime] = custom.list_namespaced_custom_object(*place, "trainingruntimes")["items"]
         [part] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
         [container] = part["template"]["spec"]["template"]["spec"]["containers"]
@@ -114,12 +116,13 @@ def node(cluster, namespace, monkeypatch):
     thread = threading.Thread(target=work)
     thread.start()
     yield namespace
+    ended.set()
     thread.join()
     assert not custom.list_namespaced_custom_object(*place, "trainjobs")["items"]
 
 
 def on_kubernetes(namespace: str, **settings) -> Scale:
-    job = {"image": "penstock", "namespace": namespace, "timeout_seconds": 120.0, **settings}
+    job = {"image": "penstock", "namespace": namespace, "timeout_seconds": 600.0, **settings}
     return Scale(strategy="multi_worker", kubernetes=job)
 
 

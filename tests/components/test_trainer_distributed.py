@@ -245,7 +245,7 @@ def test_what_a_worker_refuses_is_said_once_and_not_tried_again(given, tmp_path,
         run(
             given,
             tmp_path / "model",
-            {"what": "NONSENSE", "step": 1, "marker": "x"},
+            {"what": "NONSENSE", "step": 1, "marker": str(given / "refused")},
             strategy="multi_worker",
         )
 

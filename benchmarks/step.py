@@ -47,7 +47,11 @@ def arguments(step: str, work: Path) -> dict[str, Any]:
         "example_validator": {
             "statistics": statistics,
             "schema": schema,
+            "examples": examples,
             "anomalies": at("anomalies", artifacts.Anomalies),
+            "cleaned_examples": at("cleaned_examples", artifacts.Examples),
+            "report": at("validation.html", artifacts.dsl.HTML),
+            "findings": at("findings.md", artifacts.dsl.Markdown),
         },
         "transform": {
             "examples": examples,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a Debian 13 root with Python in a folder: base.sh FOLDER. For machines that reach a Debian
+# Makes a Debian 13 root with Python, and OpenMP for LightGBM, in a folder: base.sh FOLDER. For machines that reach a Debian
 # mirror (MIRROR=, else debootstrap's own choice) and no image registry, and for the continuous
 # integration. It takes root and debootstrap.
 set -euo pipefail
@@ -14,7 +14,7 @@ command -v debootstrap >/dev/null ||
 mkdir -p "$(dirname "$root")"
 partial=$(mktemp -d "$root.XXXXXX")
 trap 'rm -rf --one-file-system "$partial"' EXIT
-debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv trixie "$partial" ${MIRROR:+"$MIRROR"} >"$partial.log" 2>&1 ||
+debootstrap --variant=minbase --include=ca-certificates,libgomp1,python3,python3-venv trixie "$partial" ${MIRROR:+"$MIRROR"} >"$partial.log" 2>&1 ||
     { tail -n 20 "$partial.log" >&2; echo "images/base.sh: debootstrap failed; the whole log is in $partial.log." >&2; exit 1; }
 rm -rf "$partial"/var/cache/apt/archives/*.deb "$partial"/var/lib/apt/lists/*
 chmod 755 "$partial"

@@ -39,7 +39,7 @@ elif [ -d "$base" ]; then
     base=$name
 fi
 
-options=(--quiet --isolation chroot --layers --build-arg "BASE=$base" --file images/components/Containerfile --tag "$tag")
+options=(--quiet --isolation chroot --layers --build-arg "BASE=$base" --build-arg "IMAGE=$tag" --file images/components/Containerfile --tag "$tag")
 # This machine's certificates: used while building, not part of the image.
 [ ! -d /etc/ssl/certs ] || options+=(--volume /etc/ssl/certs:/etc/ssl/certs:ro)
 buildah build "${options[@]}" . >/dev/null

@@ -16,7 +16,7 @@ from ...components import (
     transform,
 )
 from ...components.image import image
-from ...schemas import schema_text
+from ...schemas import pinned_schema, schema_text
 
 MODULE = "penstock.pipelines.flights.model"
 EVAL_CONFIG = resources.files(__package__).joinpath("eval_config.pbtxt").read_text()
@@ -67,7 +67,7 @@ def flights_pipeline(
         last_span=last_span,
     ).outputs["examples"]
     statistics = statistics_gen(examples=examples).outputs["statistics"]
-    schema = schema_gen(schema_text=schema_text("flights")).outputs["schema"]
+    schema = schema_gen(**pinned_schema(schema_text("flights"))).outputs["schema"]
     valid = example_validator(
         statistics=statistics, schema=schema, examples=examples, policy=DATA_POLICY
     ).outputs["cleaned_examples"]

@@ -76,6 +76,17 @@ def test_image_loads_every_executor(container):
     run(container, "python3", "-c", program)
 
 
+def test_image_keeps_a_registry_and_loads_every_kind_of_model(container):
+    program = (
+        "import lightgbm, skops, xgboost\n"
+        "from penstock.registry.connection import open_registry\n"
+        "from penstock.registry.versions import products\n"
+        "print(products(open_registry('/tmp/registry')))\n"
+    )
+
+    assert run(container, "python3", "-c", program).splitlines()[-1] == "[]"
+
+
 def test_packages_in_the_image_are_compiled(container):
     program = "import tensorflow, pathlib; print(pathlib.Path(tensorflow.__spec__.cached).exists())"
 

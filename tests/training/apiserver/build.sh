@@ -1,10 +1,12 @@
 #!/bin/sh
-# Build etcd and kube-apiserver, for the tests against a real Kubernetes API, into build/apiserver/.
-# Takes Go 1.24 or newer, its module proxy, and about three minutes on two cores.
+# Build etcd and kube-apiserver, for the tests against a real Kubernetes API, into a folder:
+# build.sh [FOLDER], build/apiserver/ by default. Takes Go 1.24 or newer, its module proxy, and about
+# three minutes on two cores.
 set -eu
-cd "$(dirname "$0")"
-out=$(cd ../../.. && pwd)/build/apiserver
+out=${1:-$(dirname "$0")/../../../build/apiserver}
 mkdir -p "$out"
+out=$(cd "$out" && pwd)
+cd "$(dirname "$0")"
 export CGO_ENABLED=0
 go build -mod=mod -trimpath -buildvcs=false -ldflags='-s -w' -o "$out/etcd" go.etcd.io/etcd/server/v3
 go build -mod=mod -trimpath -buildvcs=false -ldflags='-s -w' -o "$out/kube-apiserver" \

@@ -66,7 +66,7 @@ def wheel(sdist, tmp_path_factory):
 
 def packaged_files() -> set[str]:
     """Every file of the rooms that is code, a contract, a template or documentation."""
-    kinds = {".py", ".pbtxt", ".json", ".html", ".mako", ".md"}
+    kinds = {".py", ".pbtxt", ".yaml", ".json", ".html", ".mako", ".md"}
     return {
         f"penstock/{path.relative_to(ROOT)}"
         for room in ROOMS

@@ -37,12 +37,12 @@ class Average(Model):
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """A model of an author's own kind: one number, to which the distance in thousands is added."""
-    (tmp_path / "average_models.py").write_text(OWN_KIND)
+    (tmp_path / "shifted_models.py").write_text(OWN_KIND)
     monkeypatch.syspath_prepend(str(tmp_path))
     model = tmp_path / "model"
     model.mkdir()
     (model / "average.json").write_text("0.5")
-    write_description(model, "average_models:Average", {"distance": "float32"}, 1)
+    write_description(model, "shifted_models:Average", {"distance": "float32"}, 1)
     return model
 
 

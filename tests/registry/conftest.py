@@ -1,6 +1,7 @@
 """Registries to test on: a folder, and a real MLflow server on PostgreSQL."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ def mlflow_server(postgres, tmp_path_factory):
                 *("--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"),
             ],
             cwd=folder,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

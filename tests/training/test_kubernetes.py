@@ -320,7 +320,9 @@ def test_workers_of_a_trainjob_find_each_other(monkeypatch):
 
     job = KubernetesJob(shared="s3://b/x", image="i", namespace="n")
     pod = pod_of(manifests(job, "flights-1", COMMAND, 2, 3)[0])
-    monkeypatch.delenv("TF_CONFIG", raising=False)
+    # Set first, so that what the code sets is undone too.
+    monkeypatch.setenv("TF_CONFIG", "")
+    monkeypatch.delenv("TF_CONFIG")
     for variable in pod["containers"][0]["env"]:
         monkeypatch.setenv(variable["name"], variable["value"])
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")

@@ -154,7 +154,9 @@ def test_what_a_worker_says_against_its_work_is_the_steps_error(given, node, tmp
 
 def test_the_model_comes_back_through_an_object_store(given, node, tmp_path, monkeypatch):
     server_module = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
+    # fsspec keeps what it opened, here with the address of another test's server.
+    s3fs.S3FileSystem.clear_instance_cache()
     server = server_module.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -174,4 +176,5 @@ def test_the_model_comes_back_through_an_object_store(given, node, tmp_path, mon
     assert json.loads((tmp_path / "model" / "model.json").read_text())["steps"] == 20
     assert (tmp_path / "model" / "serving" / "saved_model.pb").exists()
     assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="training")
+    s3fs.S3FileSystem.clear_instance_cache()
     server.stop()

@@ -160,12 +160,12 @@ def _tags(blessing: Blessing) -> dict[str, str]:
 
 
 def _metrics(blessing: Blessing | None) -> dict[str, float]:
-    """Return what the blessing's checks measured over all rows."""
+    """Return what the blessing's checks measured over all rows, changes left out."""
     checks = blessing.record.get("checks", []) if blessing else []
     return {
         check["metric"]: float(check["value"])
         for check in checks
-        if not check["slice"] and check["value"] is not None
+        if check["of"] == "value" and not check["slice"] and check["value"] is not None
     }
 
 

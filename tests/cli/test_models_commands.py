@@ -27,7 +27,7 @@ def filled(tmp_path_factory):
             "blessed": number != 3,
             "reason": f"auc is {auc}.",
             "model_digest": digest_path(model / "serving"),
-            "checks": [{"metric": "auc", "slice": {}, "value": auc}],
+            "checks": [{"metric": "auc", "of": "value", "slice": {}, "value": auc}],
         }
         (blessing / "blessing.json").write_text(json.dumps(record))
         done = call(folder, "register", "flights", str(model), "--blessing", str(blessing))

@@ -116,9 +116,10 @@ def trained(tmp_path):
 
 def write_blessing(place: Path, model: Path, blessed: bool, forced, auc: float):
     checks = [
-        {"metric": "auc", "slice": {}, "value": auc},
-        {"metric": "auc", "slice": {"origin": "JFK"}, "value": 0.1},
-        {"metric": "precision", "slice": {}, "value": None},
+        {"metric": "auc", "of": "value", "slice": {}, "value": auc},
+        {"metric": "auc", "of": "change", "slice": {}, "value": 0.01},
+        {"metric": "auc", "of": "value", "slice": {"origin": "JFK"}, "value": 0.1},
+        {"metric": "precision", "of": "value", "slice": {}, "value": None},
     ]
     record = {
         "blessed": blessed,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import PenstockError
+from .arrow_kinds import is_list, is_text
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -78,7 +79,7 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
             for f in _fields(kind)
         ]
         return _struct(parts, kind, array)
-    if pa.types.is_list(kind) and not _is_list(array.type) and not pa.types.is_null(array.type):
+    if pa.types.is_list(kind) and not is_list(array.type) and not pa.types.is_null(array.type):
         array = _wrap(array)
     try:
         return _cast(array, kind)
@@ -102,7 +103,7 @@ def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
         return _struct(
             [_cast(own.get(f.name, nothing), f.type) for f in _fields(kind)], kind, array
         )
-    if _is_list(kind) and _is_list(array.type):
+    if is_list(kind) and is_list(array.type):
         offsets, values = _parts(array)
         buffers = [_validity(array), pa.array(offsets.astype(np.int32)).buffers()[1]]
         items = _cast(values, kind.value_type)
@@ -163,23 +164,9 @@ def _first_misfit(array: pa.Array, kind: pa.DataType) -> int:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    while _is_list(kind):
+    while is_list(kind):
         kind = kind.value_type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+    return is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
 def _is_flag(kind: pa.DataType) -> bool:

@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from ..errors import PenstockError
+from .arrow_kinds import is_list
 from .declared import cast_column, held_type
 from .filters import filter_columns, filter_expression
 
@@ -146,7 +147,7 @@ def _kept_type(file: str, name: str, kind: pa.DataType) -> pa.DataType:
         return pa.binary()
     if pa.types.is_float16(kind):
         return pa.float32()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if is_list(kind):
         return pa.list_(_kept_type(file, name, kind.value_type))
     if pa.types.is_struct(kind):
         fields = [kind.field(place) for place in range(kind.num_fields)]

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..data.arrow_kinds import is_text
 from ..errors import PenstockError
 from .distribution import Array, Categorical, Distribution, categorical, merge, numeric
 
@@ -61,19 +62,9 @@ def distribution_of_column(
     values = values.drop_null()
     if pa.types.is_null(values.type):
         return Categorical({}, 0.0, missing)
-    if categorical or _is_text(values.type):
+    if categorical or is_text(values.type):
         return _categories(values, missing)
     return numeric(_numbers(values, name), missing)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
 
 
 def _categories(values: pa.Array, missing: float) -> Categorical:

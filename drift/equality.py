@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..data.arrow_kinds import is_list, is_text
 from ..errors import PenstockError
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
@@ -98,8 +99,8 @@ def kind_of(kind: pa.DataType) -> str:
         return kind_of(kind.value_type)
     tests = (
         (_is_number, "number"),
-        (_is_text, "text"),
-        (_is_list, "list"),
+        (is_text, "text"),
+        (is_list, "list"),
         (pa.types.is_struct, "struct"),
         (pa.types.is_null, "null"),
         (pa.types.is_date, "date"),
@@ -246,20 +247,4 @@ def _is_number(kind: pa.DataType) -> bool:
         or pa.types.is_floating(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_decimal(kind)
-    )
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )

@@ -22,7 +22,7 @@ from typing import Any
 from ..data.digest import digest_bytes
 from ..errors import PenstockError
 from .connection import DEPLOYMENTS, Registry, check_product
-from .versions import TAG, raw_versions
+from .versions import TAG, make_registered, raw_versions
 
 KINDS = ("promote", "rollback", "challenge", "withdraw")
 
@@ -147,7 +147,7 @@ def append(registry: Registry, product: str, entry: Entry, log: list[Entry]) -> 
     new = replace(new, chain=_chain(new, last))
     name = product + DEPLOYMENTS
     with registry.asking(f"write to the deployments of {product}"):
-        _make(registry, name)
+        make_registered(registry, name, "deployments", "Written by Penstock alone.")
         registry.client.create_model_version(
             name,
             f"models:/{product}/{new.version}",
@@ -165,18 +165,6 @@ def append(registry: Registry, product: str, entry: Entry, log: list[Entry]) -> 
                 f"nothing was changed by this {new.kind}, so look at it and decide anew."
             )
     raise _damaged(product, "the entry that was just written is missing")
-
-
-def _make(registry: Registry, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        registry.client.create_registered_model(
-            name, tags={f"{TAG}kind": "deployments"}, description="Written by Penstock alone."
-        )
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
 
 
 def _read(raw: Any, product: str) -> Entry:

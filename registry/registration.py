@@ -13,8 +13,8 @@ from typing import Any
 from ..data.digest import digest_path
 from ..errors import PenstockError
 from ..evaluation.blessing import Blessing
-from .connection import Registry, check_product
-from .versions import TAG, Version, version, versions
+from .connection import ARTIFACTS, Registry, check_product
+from .versions import TAG, Version, make_registered, version, versions
 
 # What the registry keeps of a Model artifact is all but the logs that the author's code left.
 LEFT_OUT = "run"
@@ -64,11 +64,13 @@ def register_version(
     with registry.writing():
         found = _with_digest(registry, product, digest)
         if found is None:
-            found = _add(registry, product, folder, digest, facts, blessing)
-        elif blessing is not None:
-            with registry.asking(f"note the blessing of version {found.number} of {product}"):
-                for key, value in _tags(blessing).items():
-                    registry.client.set_model_version_tag(product, str(found.number), key, value)
+            number = _add(registry, product, folder, digest, facts, blessing)
+            return version(registry, product, number)
+        if blessing is None:
+            return found
+        with registry.asking(f"note the blessing of version {found.number} of {product}"):
+            for key, value in _tags(blessing).items():
+                registry.client.set_model_version_tag(product, str(found.number), key, value)
     return version(registry, product, found.number)
 
 
@@ -83,10 +85,11 @@ def _add(
     digest: str,
     facts: Mapping[str, Any],
     blessing: Blessing | None,
-) -> Version:
+) -> int:
+    """Copy the files, make the version last, and return its number."""
     client = registry.client
     with registry.asking(f"register a model of {product}"):
-        _make(registry, product)
+        make_registered(registry, product, "product")
         tracked = client.create_run(_experiment(registry, product), run_name=facts["run"] or None)
         for name, value in _metrics(blessing).items():
             client.log_metric(tracked.info.run_id, name, value)
@@ -111,18 +114,8 @@ def _add(
         if first is not None and first.number < int(made.version):
             # On a server, another process may have registered the same model meanwhile.
             client.delete_model_version(product, made.version)
-            return first
-    return version(registry, product, int(made.version))
-
-
-def _make(registry: Registry, product: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        registry.client.create_registered_model(product, tags={f"{TAG}kind": "product"})
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+            return first.number
+    return int(made.version)
 
 
 def _experiment(registry: Registry, product: str) -> str:
@@ -133,7 +126,7 @@ def _experiment(registry: Registry, product: str) -> str:
     found = registry.client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    place = None if registry.folder is None else str(registry.folder / "artifacts" / product)
+    place = None if registry.folder is None else str(registry.folder / ARTIFACTS / product)
     try:
         return str(registry.client.create_experiment(name, artifact_location=place))
     except MlflowException as error:

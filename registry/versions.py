@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,6 +88,19 @@ def version(registry: Registry, product: str, number: int) -> Version:
     )
 
 
+def make_registered(registry: Registry, name: str, kind: str, description: str = "") -> None:
+    """Make MLflow's registered model of this name, a `product` or its `deployments`, if need be."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        registry.client.create_registered_model(
+            name, tags={f"{TAG}kind": kind}, description=description or None
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
 def raw_versions(registry: Registry, name: str) -> list[Any]:
     """Return MLflow's versions of a registered model, ascending."""
     found, token = [], None
@@ -126,7 +138,9 @@ def fetch_version(registry: Registry, version: Version, folder: str | os.PathLik
                 f"The files of {what} at {version.source} are not those that were registered "
                 f"({version.digest}); restore them, or promote another version."
             )
-        shutil.copytree(got, target, dirs_exist_ok=True)
+        target.mkdir(exist_ok=True)
+        for part in got.iterdir():
+            part.rename(target / part.name)
 
 
 def _version(raw: Any) -> Version:

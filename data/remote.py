@@ -26,11 +26,11 @@ def remote_matches(wildcards: str) -> list[str]:
         PenstockError: The protocol is unknown or lacks its library, or the store cannot be read.
     """
     protocol = wildcards.partition("://")[0]
-    filesystem, path = _filesystem(wildcards)
+    filesystem, path = open_filesystem(wildcards)
     try:
         found = filesystem.glob(path, detail=True)
     except Exception as error:
-        raise _unreachable(wildcards, error) from error
+        raise unreachable(wildcards, error) from error
     return sorted(
         f"{protocol}://{name.lstrip('/')}" if protocol != "file" else f"file://{name}"
         for name, info in found.items()
@@ -44,14 +44,19 @@ def copy_remote(url: str, place: Path) -> None:
     Raises:
         PenstockError: It cannot be read.
     """
-    filesystem, path = _filesystem(url)
+    filesystem, path = open_filesystem(url)
     try:
         filesystem.get_file(path, str(place))
     except Exception as error:
-        raise _unreachable(url, error) from error
+        raise unreachable(url, error) from error
 
 
-def _filesystem(url: str) -> tuple[Any, str]:
+def open_filesystem(url: str) -> tuple[Any, str]:
+    """Return fsspec's filesystem for a URL, and the path in it that the URL names.
+
+    Raises:
+        PenstockError: The protocol is unknown or lacks its library.
+    """
     from fsspec.core import url_to_fs
 
     try:
@@ -64,7 +69,8 @@ def _filesystem(url: str) -> tuple[Any, str]:
         ) from error
 
 
-def _unreachable(url: str, error: Exception) -> PenstockError:
+def unreachable(url: str, error: Exception) -> PenstockError:
+    """Return the error that says why a URL could not be read or written."""
     # Every protocol's library raises errors of its own.
     reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     return PenstockError(

@@ -72,13 +72,14 @@ def _rows(edges: Array, up_to: Array, side: Numeric) -> Array:
 
 def _divergence(reference: Numeric, current: Numeric, one: Array, other: Array) -> float:
     sides = [_split(one), _split(other)]
-    edges = [np.unique(wide[:, :2]) for wide, _, _ in sides]
-    union = np.unique(np.concatenate(edges))
+    reference_edges, current_edges = (np.unique(wide[:, :2]) for wide, _, _ in sides)
+    union = np.unique(np.concatenate((reference_edges, current_edges)))
+    same_edges = np.array_equal(reference_edges, current_edges)
     points = sorted({point for _, narrow, _ in sides for point in narrow})
     counts = []
     for place, (wide, narrow, infinite) in enumerate(sides):
         cells = list(_cut(wide, union)) + [narrow.get(point, 0.0) for point in points]
-        nan = (reference, current)[place].nan if np.array_equal(*edges) else 0.0
+        nan = (reference, current)[place].nan if same_edges else 0.0
         # What never has anything in common: a cell for each side.
         cells += [infinite, 0.0, nan, 0.0] if place == 0 else [0.0, infinite, 0.0, nan]
         counts.append(np.array(cells))

@@ -27,6 +27,8 @@ def remote_matches(wildcards: str) -> list[str]:
     """
     protocol = wildcards.partition("://")[0]
     filesystem, path = open_filesystem(wildcards)
+    # fsspec keeps listings for the life of the process: a file written since would not be seen.
+    filesystem.invalidate_cache()
     try:
         found = filesystem.glob(path, detail=True)
     except Exception as error:

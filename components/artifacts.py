@@ -62,6 +62,15 @@ class Blessing(dsl.Artifact):
     schema_title = "system.Blessing"
 
 
+class InfraBlessing(dsl.Artifact):
+    """Whether the exported model can be served: `infra_blessing.json`, `infra_blessing.html`.
+
+    Of a SavedModel also `warmup/tf_serving_warmup_requests`, when they could be made.
+    """
+
+    schema_title = "system.InfraBlessing"
+
+
 class PushedModel(dsl.Artifact):
     """Where a model went: `pushed.json` (destination, version, content digest)."""
 

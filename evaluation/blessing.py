@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 from ..errors import PenstockError
+from .verdict_file import Verdict, read_verdict
 
 FILE = "blessing.json"
 
@@ -35,22 +34,16 @@ class Forced:
 
 
 @dataclass(frozen=True)
-class Blessing:
-    """What blessing.json says.
+class Blessing(Verdict):
+    """What blessing.json says: the evaluator's own verdict, and who blessed against it.
+
+    `model_digest` is None where predictions were evaluated alone.
 
     Attributes:
-        blessed: The gate's own verdict.
-        reason: Why, in words.
-        model_digest: Of the model's `serving/`; None where predictions were evaluated alone.
         forced: Set where somebody blessed the model all the same.
-        record: All of the file.
     """
 
-    blessed: bool
-    reason: str
-    model_digest: str | None
     forced: Forced | None
-    record: Mapping[str, Any]
 
     def stands(self, now: datetime | None = None) -> tuple[bool, str]:
         """Return whether the model may be used at `now`, and why, in one sentence or a few.
@@ -83,26 +76,15 @@ def read_blessing(folder: str | os.PathLike[str]) -> Blessing:
     Raises:
         PenstockError: There is none, or it is not one.
     """
-    file = Path(folder) / FILE
-    if not file.is_file():
-        raise PenstockError(
-            f"There is no blessing at {folder}: {FILE} is missing; give the one that the evaluator "
-            "wrote for this model."
-        )
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        blessed, reason, digest = record["blessed"], record["reason"], record["model_digest"]
-        if not isinstance(blessed, bool) or not isinstance(reason, str):
-            raise TypeError("blessed must be true or false, reason text")
-        if not isinstance(digest, (str, type(None))):
-            raise TypeError("model_digest must be text or null")
-        forced = record.get("forced")
-        return Blessing(blessed, reason, digest, read_forced(forced) if forced else None, record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PenstockError(
-            f"{file} is not a blessing ({type(error).__name__}: {error}); give the one that the "
-            "evaluator wrote for this model."
-        ) from error
+    found = read_verdict(folder, FILE, what="blessing", writer="evaluator")
+    forced = found.record.get("forced")
+    return Blessing(
+        found.blessed,
+        found.reason,
+        found.model_digest,
+        found.record,
+        read_forced(forced) if forced else None,
+    )
 
 
 def read_forced(content: Mapping[str, Any]) -> Forced:

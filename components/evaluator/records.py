@@ -172,7 +172,7 @@ def result(
 ) -> dict[str, Any]:
     """Return the step's outputs; see `evaluate`."""
     forced = read_forced(record["forced"]) if record["forced"] else None
-    blessing = Blessing(record["blessed"], record["reason"], None, forced, record)
+    blessing = Blessing(record["blessed"], record["reason"], None, record, forced)
     stands, why = blessing.stands(datetime.now(timezone.utc))
     overall: dict[str, Any] = next((s["metrics"] for s in metrics["slices"] if not s["slice"]), {})
     finite = {name: value for name, value in overall.items() if value is not None}

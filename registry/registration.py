@@ -13,6 +13,7 @@ from typing import Any
 from ..data.digest import digest_path
 from ..errors import PenstockError
 from ..evaluation.blessing import Blessing
+from ..evaluation.clearance import check_of_model
 from .connection import ARTIFACTS, Registry, check_product
 from .versions import TAG, Version, make_registered, version, versions
 
@@ -55,11 +56,7 @@ def register_version(
             "trainer wrote."
         )
     digest = digest_path(serving)
-    if blessing is not None and blessing.model_digest != digest:
-        raise PenstockError(
-            f"The blessing is of another model ({blessing.model_digest}) than the one at {folder} "
-            f"({digest}); evaluate this model and register it with its own blessing."
-        )
+    check_of_model(blessing, folder, digest)
     facts = {**_provenance(folder), "pipeline": pipeline, "run": run}
     with registry.writing():
         found = _with_digest(registry, product, digest)

@@ -15,7 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from ..errors import PenstockError
 from . import inputs as connect
-from .check import not_applied, upstream_tasks
+from .check import not_applied
 from .conditions import parse_condition
 from .placeholders import resolve
 from .report import State, StepReport, Watch
@@ -23,6 +23,7 @@ from .selection import Part, Selection
 from .spec import Pipeline, plain, plain_struct
 from .step import LOG
 from .steps import STOPPED, Steps, Work
+from .structure import upstream_tasks
 from .values import Artifact, Values
 
 COMPLETED = pb.PipelineTaskSpec.TriggerPolicy.ALL_UPSTREAM_TASKS_COMPLETED

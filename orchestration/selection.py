@@ -7,9 +7,9 @@ from enum import Enum
 from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from ..errors import PenstockError
-from .check import upstream_tasks
 from .report import label
 from .spec import Pipeline
+from .structure import upstream_tasks
 
 
 class Part(str, Enum):

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.schemas import load_schema
 from ...errors import PenstockError
+from ...processes import die_with_parent
 from ...training.author import load_author_module
 from ...training.cluster import EXIT_PEER_LOST, EXIT_REFUSED, HEARTBEAT, PARENT
 from ...training.exchange import Exchange
 from ...training.preemption import EXIT_RETRY, Preempted, Preemption
-from ...training.processes import die_with_parent
 from ...training.strategies import MULTI_WORKER, Place, distributed, find_peers, place
 from .provenance import hardware, library_versions
 

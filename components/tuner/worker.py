@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from ...errors import PenstockError
+from ...processes import die_with_parent
 from ...training.author import load_author_module
-from ...training.processes import die_with_parent
 from .job import Job
 from .objective import propose_for, training_objective
 from .search import search

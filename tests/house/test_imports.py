@@ -22,7 +22,7 @@ LAYERS = (
     {"penstock.drift", "penstock.registry", "penstock.models"},
     {"penstock.schemas"},
     {"penstock.data", "penstock.evaluation", "penstock.metadata"},
-    {"penstock.errors"},
+    {"penstock.errors", "penstock.processes"},
 )
 HEAVY = ("tensorflow", "apache_beam", "tensorflow_data_validation", "tensorflow_model_analysis")
 COMPONENTS = sorted(path.parent.name for path in ROOT.glob("components/*/component.py"))

@@ -19,7 +19,7 @@ from penstock.training.preemption import EXIT_RETRY, Preempted, Preemption
 WORKER = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
-from penstock.training.processes import die_with_parent
+from penstock.processes import die_with_parent
 die_with_parent(int(os.environ["PENSTOCK_PARENT"]))
 folder = Path(sys.argv[1])
 config = json.loads(os.environ["TF_CONFIG"])

@@ -71,11 +71,11 @@ def open_filesystem(url: str) -> tuple[Any, str]:
         ) from error
 
 
-def unreachable(url: str, error: Exception) -> PenstockError:
-    """Return the error that says why a URL could not be read or written."""
+def unreachable(url: str, error: Exception, done: str = "read") -> PenstockError:
+    """Return the error that says why a URL could not be `read` or `written`."""
     # Every protocol's library raises errors of its own.
     reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
     return PenstockError(
-        f"{url} cannot be read ({reason}); check that it exists, that its server answers, and that "
-        "the credentials are in the environment."
+        f"{url} cannot be {done} ({reason}); check that it exists, that its server answers, and "
+        "that the credentials are in the environment."
     )

@@ -15,6 +15,7 @@ from .options import EXIT_CODES
 from .run import run
 from .runs import runs
 from .schema import schema
+from .submit import submit
 
 
 def main() -> None:
@@ -47,5 +48,5 @@ def cli() -> None:
     """Run and compile Kubeflow pipelines built from Penstock's components."""
 
 
-for command in (run, compile_pipeline, runs, lineage, gc, models, schema):
+for command in (run, compile_pipeline, submit, runs, lineage, gc, models, schema):
     cli.add_command(command)

@@ -1,4 +1,4 @@
-"""Whether a model may be used, by the verdicts given on it: one rule for every step that uses one."""
+"""Whether a model may be used, by the verdicts on it: one rule for every step that uses one."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
-"""What every room's tests share: TensorFlow kept quiet, and databases to keep stores in."""
+"""What every room's tests share: TensorFlow kept quiet, databases, buckets and a Kubernetes API."""
 
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
 from pathlib import Path
 
 import pytest
+
+from .cluster import cluster, free_port, namespace  # noqa: F401  fixtures
 
 # Before TensorFlow is imported: its remarks on CPU features and missing GPUs are not test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,12 +23,6 @@ def program(name: str) -> str | None:
     """Where a program of PostgreSQL lies; Debian keeps the server's out of the PATH."""
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
     return shutil.which(name) or (str(installed[0]) if installed else None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -111,3 +106,26 @@ def where(request, tmp_path):
     if request.param == "sqlite":
         return str(tmp_path / "metadata.sqlite")
     return request.getfixturevalue("database")
+
+
+@pytest.fixture(scope="module")
+def new_bucket():
+    """Make buckets in a real S3 server on loopback: each call gives the URL of an empty one."""
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+        def make() -> str:
+            name = f"b{uuid.uuid4().hex}"
+            boto3.client("s3").create_bucket(Bucket=name)
+            return f"s3://{name}"
+
+        yield make
+    server.stop()

@@ -1,8 +1,9 @@
-"""A Kubernetes API server of our own, with the CRDs of Kubeflow's training jobs.
+"""A Kubernetes API server of our own, with the CRDs of training jobs and of KServe.
 
-The CRDs in `apiserver/crds` are Kubeflow's, under the Apache License 2.0, without descriptions:
-kubeflow/trainer at 8c0f5059bd51ec3ba6d6a6a7b2e1471de7bc13b3 (trainer.kubeflow.org) and
-kubeflow/training-operator at 078ec30ff26649a07d2e28893c332d4cef70e233 (kubeflow.org).
+The CRDs in `training/apiserver/crds` are Kubeflow's and KServe's, under the Apache License 2.0,
+without descriptions: kubeflow/trainer at 8c0f5059bd51ec3ba6d6a6a7b2e1471de7bc13b3
+(trainer.kubeflow.org), kubeflow/training-operator at 078ec30ff26649a07d2e28893c332d4cef70e233
+(kubeflow.org) and kserve/kserve at aaac4e294dae2c7b1aa1886447793f3aa1c30912 (serving.kserve.io).
 """
 
 import gzip
@@ -21,8 +22,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-CRDS = Path(__file__).parent / "apiserver" / "crds"
+ROOT = Path(__file__).parents[1]
+CRDS = Path(__file__).parent / "training" / "apiserver" / "crds"
 TOKEN = "secret"
 
 

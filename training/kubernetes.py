@@ -7,14 +7,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from ..clusters import connect, own_namespace, reason
 from ..errors import PenstockError
 from .manifests import KubernetesJob, job_name, manifests
 from .preemption import Preempted, Preemption
 
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _LOOK_SECONDS = 2.0
 _PLURALS = {"TrainingRuntime": "trainingruntimes", "TrainJob": "trainjobs", "TFJob": "tfjobs"}
 _ENDS = {"Complete": True, "Succeeded": True, "Failed": False}
@@ -63,7 +62,7 @@ def run_job(
         Preempted: This process was told to stop.
         PenstockError: There is no cluster, it refuses the job, or the job failed or took too long.
     """
-    client = _client()
+    client = connect("train on")
     running = RunningJob()
     preemption.saving = True
     try:
@@ -81,7 +80,7 @@ def settled(job: KubernetesJob) -> KubernetesJob:
     Raises:
         PenstockError: They are not given, and this is no pod that says so.
     """
-    namespace = job.namespace or (_ACCOUNT.read_text().strip() if _ACCOUNT.exists() else "")
+    namespace = job.namespace or own_namespace()
     image = job.image or os.environ.get("PENSTOCK_IMAGE", "")
     for what, value in (("namespace", namespace), ("image", image)):
         if not value:
@@ -97,31 +96,10 @@ def unique_name(prefix: str) -> str:
     return job_name(prefix, f"{time.time_ns() // 1000:x}"[-8:])
 
 
-def _client() -> Any:
-    try:
-        from kubernetes import client, config
-    except ImportError as error:
-        raise PenstockError(
-            "Training on Kubernetes needs the package kubernetes, which is not installed; install "
-            "penstock[runtime]."
-        ) from error
-    try:
-        if _ACCOUNT.exists():
-            config.load_incluster_config()
-        else:
-            config.load_kube_config()
-    except config.ConfigException as error:
-        raise PenstockError(
-            f"There is no Kubernetes cluster to train on ({error}); run the step on a cluster, or "
-            "set KUBECONFIG."
-        ) from error
-    return client
-
-
 def _owners(namespace: str) -> list[dict[str, Any]]:
     """Return the step's pod as owner; Kubeflow Pipelines names it in the environment."""
     name, uid = os.environ.get("KFP_POD_NAME", ""), os.environ.get("KFP_POD_UID", "")
-    own = _ACCOUNT.read_text().strip() if _ACCOUNT.exists() else namespace
+    own = own_namespace() or namespace
     if not name or not uid or own != namespace:
         return []
     return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}]
@@ -141,7 +119,7 @@ def _create(client: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
         )
     except client.ApiException as error:
         # A namespace that is not there is a 404 too, and says so.
-        if error.status == 404 and "namespaces" not in _reason(error):
+        if error.status == 404 and "namespaces" not in reason(error):
             raise PenstockError(
                 f"The cluster knows no {kind} ({manifest['apiVersion']}); install Kubeflow Trainer "
                 "for TrainJob or the Training Operator for TFJob, or give kubernetes the other "
@@ -149,7 +127,7 @@ def _create(client: Any, manifest: Mapping[str, Any]) -> dict[str, Any]:
             ) from error
         raise PenstockError(
             f"The cluster refuses the {kind} {metadata['name']} in namespace "
-            f"{metadata['namespace']}: {_reason(error)}."
+            f"{metadata['namespace']}: {reason(error)}."
         ) from error
     return created
 
@@ -197,7 +175,7 @@ def _ended(client: Any, created: Mapping[str, Any]) -> tuple[bool, str] | None:
             return False, "somebody deleted it"
         if error.status in (429, 500, 502, 503, 504):
             return None
-        raise PenstockError(f"The cluster does not show the job: {_reason(error)}.") from error
+        raise PenstockError(f"The cluster does not show the job: {reason(error)}.") from error
     for condition in found.get("status", {}).get("conditions", ()):
         if condition["type"] in _ENDS and condition["status"] == "True":
             why = condition.get("message") or condition.get("reason") or condition["type"]
@@ -213,7 +191,7 @@ def _show_logs(client: Any, job: KubernetesJob, name: str, running: RunningJob) 
         pods = core.list_namespaced_pod(job.namespace, label_selector=selector).items
     except client.ApiException as error:
         # The job goes on without its logs; that they may not be read is said once.
-        _say_once(running, f"the pods' logs cannot be read: {_reason(error)}")
+        _say_once(running, f"the pods' logs cannot be read: {reason(error)}")
         return
     for pod in sorted(pods, key=lambda pod: pod.metadata.name):
         if not any(status.container_id for status in pod.status.container_statuses or ()):
@@ -221,7 +199,7 @@ def _show_logs(client: Any, job: KubernetesJob, name: str, running: RunningJob) 
         try:
             log = core.read_namespaced_pod_log(pod.metadata.name, job.namespace)
         except client.ApiException as error:
-            _say_once(running, f"the log of {pod.metadata.name} cannot be read: {_reason(error)}")
+            _say_once(running, f"the log of {pod.metadata.name} cannot be read: {reason(error)}")
             continue
         lines = (log or "").splitlines()
         key = pod.metadata.uid
@@ -254,15 +232,5 @@ def _delete(client: Any, running: RunningJob) -> None:
             if error.status != 404:
                 sys.stderr.write(
                     f"penstock: {created['kind']} {metadata['name']} could not be deleted "
-                    f"({_reason(error)}); delete it by hand.\n"
+                    f"({reason(error)}); delete it by hand.\n"
                 )
-
-
-def _reason(error: Any) -> str:
-    """Return the server's own words, or the status."""
-    import json
-
-    try:
-        return str(json.loads(error.body)["message"]).strip().rstrip(".")
-    except (TypeError, ValueError, KeyError):
-        return f"{error.status} {error.reason}"

@@ -21,7 +21,7 @@ LAYERS = (
     {"penstock.reports"},
     {"penstock.drift", "penstock.registry", "penstock.models"},
     {"penstock.schemas"},
-    {"penstock.data", "penstock.evaluation", "penstock.metadata"},
+    {"penstock.data", "penstock.evaluation", "penstock.metadata", "penstock.clusters"},
     {"penstock.errors", "penstock.processes"},
 )
 HEAVY = ("tensorflow", "apache_beam", "tensorflow_data_validation", "tensorflow_model_analysis")

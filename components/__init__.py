@@ -8,6 +8,7 @@ __all__ = ["author_file", "author_wheel"]
 
 # Inside a running step kfp.dsl loads its runtime half alone, and no component is declared.
 if hasattr(dsl, "component"):
+    from .bulk_inferrer.component import bulk_inferrer
     from .champion_resolver.component import champion_resolver
     from .evaluator.component import evaluator
     from .example_gen.component import example_gen
@@ -21,6 +22,7 @@ if hasattr(dsl, "component"):
     from .tuner.component import tuner
 
     __all__ += [
+        "bulk_inferrer",
         "champion_resolver",
         "evaluator",
         "example_gen",

@@ -14,7 +14,9 @@ from .model import DESCRIPTION, SERVING, Model, is_import_path, read_description
 KINDS = {"keras": "keras_model:KerasModel", **LIBRARIES}
 
 
-def load_model(path: str | os.PathLike[str], *, signature: str = "", output: str = "") -> Model:
+def load_model(
+    path: str | os.PathLike[str], *, signature: str = "", output: str | None = ""
+) -> Model:
     """Load a model, whatever made it.
 
     Nothing that lies in the folder is run as code: no pickle is read, and a kind of the author's
@@ -24,6 +26,7 @@ def load_model(path: str | os.PathLike[str], *, signature: str = "", output: str
         path: A Model artifact's folder, its `serving/`, or a pushed version of it.
         signature: Which signature of a SavedModel to call; `serving_default` when empty.
         output: Which of the signature's outputs is the prediction; may be empty if it has one.
+            None for any, where several are going to be asked for by `predict_outputs`.
 
     Returns:
         The model: its `signature` says what it takes and gives, `predict(rows)` answers.
@@ -38,7 +41,7 @@ def load_model(path: str | os.PathLike[str], *, signature: str = "", output: str
         from .saved_model import SavedModel
 
         return SavedModel.load(folder, signature=signature, output=output)
-    if signature or output not in ("", "predictions"):
+    if signature or output not in (None, "", "predictions"):
         asked = f"the signature {signature!r}" if signature else f"the output {output!r}"
         raise PenstockError(
             f"The model at {folder} is of kind {kind!r}, which has no choice of signatures and "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,17 @@ class Model(ABC):
         Raises:
             PenstockError: A column is missing or of a type that the model cannot take.
         """
+
+    def outputs(self) -> Mapping[str, int | None]:
+        """Return the names of all that it gives, with how many numbers a row each has."""
+        return {self.signature.output: self.signature.width}
+
+    def predict_outputs(
+        self, rows: pa.RecordBatch | pa.Table, names: Sequence[str]
+    ) -> dict[str, Predictions]:
+        """Predict each row once, and return the outputs `names`, each as `predict` does."""
+        found = self.predict(rows)
+        return dict.fromkeys(names, found)
 
 
 def write_description(

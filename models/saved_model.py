@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,18 @@ class SavedModel(Model):
         self._loaded = loaded
         self._function = function
         self._specs = function.structured_input_signature[1]
-        shape = function.structured_outputs[output].shape
-        width = shape[1] if shape.rank == 2 else 1 if shape.rank == 1 else None
         inputs = {name: spec.dtype.name for name, spec in self._specs.items()}
-        self.signature = Signature(inputs, output, width)
+        self.signature = Signature(inputs, output, self.outputs()[output])
 
     @classmethod
-    def load(cls, folder: Path, *, signature: str = "", output: str = "") -> SavedModel:
+    def load(cls, folder: Path, *, signature: str = "", output: str | None = "") -> SavedModel:
         """Load the SavedModel in `folder`.
 
         Args:
             folder: Where its `saved_model.pb` is.
             signature: The signature's name; `serving_default` when empty.
             output: Which of the signature's outputs is the prediction; may be empty if it has one.
+                None for any, where several are going to be asked for.
 
         Raises:
             PenstockError: It cannot be loaded, or lacks the signature or the output.
@@ -61,10 +61,42 @@ class SavedModel(Model):
 
     def predict(self, rows: pa.RecordBatch | pa.Table) -> Predictions:
         """Predict each row; see `Model.predict`."""
+        output = self.signature.output
+        return self.predict_outputs(rows, [output])[output]
+
+    def outputs(self) -> Mapping[str, int | None]:
+        """Return all outputs of the signature; see `Model.outputs`."""
+        specs = self._function.structured_outputs
+        return {name: _width(specs[name].shape) for name in sorted(specs)}
+
+    def predict_outputs(
+        self, rows: pa.RecordBatch | pa.Table, names: Sequence[str]
+    ) -> dict[str, Predictions]:
+        """Predict each row once; see `Model.predict_outputs`."""
         arrays = input_arrays(rows, self.signature.inputs)
         tensors = {name: _tensor(arrays[name], spec) for name, spec in self._specs.items()}
-        predicted = np.asarray(self._function(**tensors)[self.signature.output], np.float32)
-        return predicted.reshape(rows.num_rows, self.signature.width or -1)
+        found = self._function(**tensors)
+        widths = self.outputs()
+        # Without rows, nothing tells how wide they would be.
+        return {
+            name: _numbers(found[name], name).reshape(
+                rows.num_rows, widths[name] or (-1 if rows.num_rows else 1)
+            )
+            for name in names
+        }
+
+
+def _width(shape: tf.TensorShape) -> int | None:
+    return shape[1] if shape.rank == 2 else 1 if shape.rank == 1 else None
+
+
+def _numbers(tensor: tf.Tensor, name: str) -> Predictions:
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool):
+        raise PenstockError(
+            f"The model's output {name!r} is of type {tensor.dtype.name}, and predictions are "
+            "numbers; ask for another of its outputs."
+        )
+    return np.asarray(tensor, np.float32)
 
 
 def _tensor(values: np.ndarray[Any, Any], spec: Any) -> tf.Tensor:
@@ -72,8 +104,10 @@ def _tensor(values: np.ndarray[Any, Any], spec: Any) -> tf.Tensor:
     return tensor if spec.shape.rank in (None, 1) else tensor[:, tf.newaxis]
 
 
-def _output(function: Any, asked: str) -> str:
+def _output(function: Any, asked: str | None) -> str:
     outputs = sorted(function.structured_outputs)
+    if asked is None:
+        return outputs[0]
     if asked and asked not in outputs:
         raise PenstockError(
             f"prediction_key of eval_config is {asked!r}, but the model gives {', '.join(outputs)}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from ...data.examples import (
     split_folder,
     write_manifest,
 )
-from ...data.output import new_folder
+from ...data.output import link_file, new_folder
 from ...data.row_hash import ContentSum, content_digest, row_hashes
 from ...data.shards import ShardWriter
 
@@ -55,9 +54,9 @@ def clean_examples(
             relative = file.relative_to(examples_path)
             split = relative.parts[0].removeprefix(split_folder(""))
             if file.is_file() and relative != Path(MANIFEST) and split not in quarantined:
-                _link(file, folder / relative)
+                link_file(file, folder / relative)
         if not quarantined:
-            _link(Path(examples_path) / MANIFEST, folder / MANIFEST)
+            link_file(Path(examples_path) / MANIFEST, folder / MANIFEST)
             return manifest
         shards = dict(manifest.splits)
         for split, file in quarantined.items():
@@ -74,15 +73,6 @@ def clean_examples(
         cleaned = replace(cleaned, content_digest=_content(folder, cleaned))
         write_manifest(folder, cleaned)
     return cleaned
-
-
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        # Another file system, or one without links.
-        shutil.copyfile(source, target)
 
 
 def _without(

@@ -56,6 +56,12 @@ def statistics_of(table: pa.Table):
 
 
 @pytest.fixture(scope="session")
+def write_tables() -> Callable[..., Path]:
+    """A function that writes tables, by split, as Examples."""
+    return write_examples
+
+
+@pytest.fixture(scope="session")
 def write_artifacts() -> Callable[..., Artifacts]:
     """A function that writes tables, by split, as Examples, Statistics and Schema."""
     import tensorflow_data_validation as tfdv

@@ -183,3 +183,30 @@ def test_columns_become_what_models_take():
     assert input_arrays(rows.slice(0, 0), {"text": "string"})["text"].tolist() == []
     with pytest.raises(PenstockError, match="takes 'text' as float32, but the examples have it as"):
         input_arrays(rows, {"text": "float32"})
+
+
+def test_all_outputs_of_a_savedmodel_are_asked_for_in_one_go(tmp_path):
+    calls = []
+
+    class Three(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def serve(self, x):
+            x = tf.py_function(lambda v: calls.append(1) or v, [x], tf.float32)
+            x = tf.reshape(x, [-1])
+            return {"one": x + 1, "two": tf.stack([x, -x], axis=1), "word": tf.as_string(x)}
+
+    module = Three()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.serve})
+    model = load_model(tmp_path, output=None)
+
+    assert model.outputs() == {"one": 1, "two": 2, "word": 1}
+    found = model.predict_outputs(pa.table({"x": [1.0, 2.0]}), ["two", "one"])
+    assert {name: value.tolist() for name, value in found.items()} == {
+        "one": [[2.0], [3.0]],
+        "two": [[1.0, -1.0], [2.0, -2.0]],
+    }
+    assert len(calls) == 1
+    with pytest.raises(PenstockError, match=r"output 'word' is of type string, and predictions"):
+        model.predict_outputs(pa.table({"x": [1.0]}), ["word"])
+    with pytest.raises(PenstockError, match="The model gives one, two, word; say in"):
+        load_model(tmp_path)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ... import clusters
 from ...errors import PenstockError
-from .connection import POD_NAMESPACE, Kubeflow
+from .connection import Kubeflow
 from .runs import get_run
 
 if TYPE_CHECKING:
@@ -141,16 +142,11 @@ def failed_pods(namespace: str, run_id: str) -> list[FailedPod]:
     Raises:
         PenstockError: Kubernetes cannot be reached or refuses.
     """
-    from kubernetes import client, config
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 
+    core = clusters.connect("ask for the logs").CoreV1Api()
     try:
-        if POD_NAMESPACE.exists():
-            config.load_incluster_config()
-        else:
-            config.load_kube_config()
-        core = client.CoreV1Api()
         pods = core.list_namespaced_pod(
             namespace, label_selector=f"pipeline/runid={run_id}", _request_timeout=30
         ).items
@@ -159,9 +155,12 @@ def failed_pods(namespace: str, run_id: str) -> list[FailedPod]:
             for pod in pods
             if pod.status.phase == "Failed"
         ]
-    except (config.ConfigException, ApiException, HTTPError) as error:
-        reason = getattr(error, "reason", None) or str(error).partition("\n")[0]
-        raise PenstockError(f"Kubernetes cannot be asked for the logs ({reason}).") from error
+    except ApiException as error:
+        said = clusters.reason(error)
+        raise PenstockError(f"Kubernetes does not show the logs ({said}).") from error
+    except HTTPError as error:
+        reason = str(getattr(error, "reason", None) or error).rpartition(": ")[2]
+        raise PenstockError(f"Kubernetes cannot be reached for the logs ({reason}).") from error
 
 
 def _log(core: Any, namespace: str, pod: str) -> tuple[str, ...]:

@@ -281,7 +281,7 @@ def test_without_kubernetes_the_command_for_the_logs_is_given(submit, kubeflow, 
     code, said = submit("-p", "rows=3", "--wait", "--interval", "0.1")
 
     assert code == 1
-    assert "Kubernetes cannot be asked for the logs (" in said
+    assert "There is no Kubernetes cluster to ask for the logs (" in said
     assert (
         "kubectl logs --namespace kubeflow --selector pipeline/runid=run-0002 --container main"
         in said

@@ -10,10 +10,25 @@ import uuid
 from pathlib import Path
 
 import pytest
+import yaml
 
 from penstock.data.digest import digest_path
 from penstock.evaluation.blessing import read_blessing
 from penstock.registry.connection import open_registry
+
+ROOT = Path(__file__).parents[2]
+
+
+def as_deployed(port: int, **secrets: str) -> list[str]:
+    """Return the command by which deploy/registry starts the server, on a port of loopback."""
+    documents = yaml.safe_load_all((ROOT / "deploy" / "registry" / "server.yaml").read_text())
+    deployment = next(one for one in documents if one["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    command = [sys.executable, "-m", *container["command"], *container["args"]]
+    for name, value in secrets.items():
+        command = [word.replace(f"$({name})", value) for word in command]
+    # Later options replace earlier ones.
+    return [*command, "--host=127.0.0.1", f"--port={port}", "--workers=1"]
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +46,11 @@ def mlflow_server(postgres, tmp_path_factory):
     port = free_port()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-                *("--port", str(port), "--workers", "1"),
-                "--backend-store-uri",
-                f"{postgres.replace('postgresql:', 'postgresql+psycopg:')}/{name}",
-                *("--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"),
-            ],
+            as_deployed(
+                port,
+                DATABASE=f"{postgres.replace('postgresql:', 'postgresql+psycopg:')}/{name}",
+                ARTIFACTS=str(folder / "artifacts"),
+            ),
             cwd=folder,
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=log,

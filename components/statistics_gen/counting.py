@@ -23,10 +23,10 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl.arrow import table_util
 from tfx_bsl.statistics import merge_util
 
+from ...data.sql_slices import Rows, SliceKey, SliceQuery, SqlSlicer
 from ...errors import PenstockError
 from .batches import read_numbered_batches
 from .options import Slice
-from .sql_slices import Rows, SliceQuery, SqlSlicer
 from .top_values import Counts, count_values, merge_counts, top_values
 
 # Every feature belongs to one lane; lanes are counted side by side. The number is fixed, not the
@@ -145,7 +145,7 @@ class CountShard(beam.DoFn):
         """Yield split and slice with the partial result of their rows."""
         partials = {WHOLE: self.counting.create()}
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            chosen = self.sql.slices(task.path) if self.sql else {}
+            chosen = by_name(self.sql.slices_of_shard(task.path)) if self.sql else {}
             batches = read_numbered_batches(task.path, self.columns, task.sample_rate)
             for numbers, batch in batches:
                 self._check_weights(batch, task)
@@ -214,6 +214,14 @@ class MergePartials(beam.CombineFn):
         self, accumulator: Partial
     ) -> statistics_pb2.DatasetFeatureStatistics:
         return self.counting.extract(accumulator)
+
+
+def by_name(slices: Mapping[SliceKey, Rows]) -> dict[str, Rows]:
+    """Return the rows of slices by TFDV's names for them, such as `carrier_UA_airport_JFK`."""
+    found: dict[str, list[Rows]] = {}
+    for key, rows in slices.items():
+        found.setdefault("_".join(f"{name}_{value}" for name, value in key), []).append(rows)
+    return {name: np.unique(np.concatenate(parts)) for name, parts in found.items()}
 
 
 def _lane(batch: pa.RecordBatch, lane: int, lanes: int) -> pa.RecordBatch:

@@ -19,6 +19,7 @@ from ...data.beam import pipeline_options
 from ...data.examples import read_manifest, read_schema, shard_paths, split_folder
 from ...data.output import new_folder
 from ...data.schemas import load_schema
+from ...data.sql_slices import SqlSlicer, slice_queries
 from ...data.statistics import PAGE, SLICES, STATISTICS, TABLE, statistics_table
 from ...errors import PenstockError
 from ...reports.statistics import statistics_page
@@ -27,7 +28,6 @@ from .counting import WHOLE, CountShard, MergePartials, ShardTask
 from .labels import LabelStatistics
 from .options import checked_slices, chosen_columns, chosen_splits, stats_options
 from .options import sample_rates as choose_sample_rates
-from .sql_slices import slice_queries
 
 SLICES_PAGE = "slices.html"
 SLICES_ON_PAGE = 5
@@ -83,7 +83,7 @@ def generate_statistics(
         slices: Per slice its columns with the values wanted, an empty list for every value; the
             crosses of several columns.
         slice_sqls: In their place slicing queries; see
-            `penstock.components.statistics_gen.sql_slices`.
+            `penstock.data.sql_slices`.
         schema_path: The folder of a schema, for categories, bytes and domains.
         options: TFDV's own numbers; see `penstock.components.statistics_gen.options`.
 
@@ -108,7 +108,11 @@ def generate_statistics(
             "Both slices and slice_sqls are given; give one, as a query can select what slices do."
         )
     first = shard_paths(examples_path, splits[0])[0]
-    queries = slice_queries(slice_sqls, arrow_schema, str(first))
+    sqls = slice_sqls or ()
+    queries = slice_queries(sqls, [f"slice_sqls[{place}]" for place in range(len(sqls))])
+    if queries:
+        # Tried on no rows: what does not fit the columns is said before anything is counted.
+        SqlSlicer(queries, arrow_schema).slices_of_shard(str(first), limit=0)
     tasks = [
         ShardTask(split, str(path), rates[split])
         for split in splits

@@ -9,12 +9,13 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.utils import slicing_util
 
+from penstock.components.statistics_gen.counting import by_name
 from penstock.components.statistics_gen.executor import generate_statistics
-from penstock.components.statistics_gen.sql_slices import SqlSlicer, slice_queries
 from penstock.data import shards as shards_module
 from penstock.data.examples import Column, Manifest, read_table, shard_paths, write_manifest
 from penstock.data.list_arrays import list_batch
 from penstock.data.shards import ShardWriter
+from penstock.data.sql_slices import SqlSlicer, slice_queries
 from penstock.errors import PenstockError
 
 ROWS = 400
@@ -60,9 +61,9 @@ def sizes(folder, table):
     def count(sql):
         found = collections.Counter()
         files = [str(file) for file in shard_paths(folder, "train")]
-        slicer = SqlSlicer(slice_queries([sql], table.schema, files[0]), table.schema)
+        slicer = SqlSlicer(slice_queries([sql], ["sql"]), table.schema)
         for file in files:
-            slices = slicer.slices(file)
+            slices = by_name(slicer.slices_of_shard(file))
             assert all((np.diff(rows) > 0).all() for rows in slices.values())
             found.update({key: len(rows) for key, rows in slices.items()})
         return found
@@ -147,8 +148,8 @@ def test_slices_have_the_statistics_of_their_rows(folder, table, tmp_path):
         (["SELECT STRUCT(month) FROM flights"], "slice_sqls[0] is 'SELECT STRUCT(month) FROM fl"),
         (
             ["SELECT STRUCT(x) FROM example.x"],
-            "The slicing query 'SELECT STRUCT(x) FROM example.x' names the feature 'x', which is "
-            "not among those counted; there are carrier, month, fare, stops, air time, trip.",
+            "slice_sqls[0] 'SELECT STRUCT(x) FROM example.x' names the feature 'x', which is not "
+            "among the columns; there are carrier, month, fare, stops, air time, trip.",
         ),
         (
             ["SELECT STRUCT(month)", "SELECT STRUCT(month + 1) FROM example.month"],
@@ -172,9 +173,13 @@ def test_names_that_sql_does_not_tell_apart_are_refused(tmp_path):
     pq.write_table(pa.table({"A": [1], "a": [2]}), tmp_path / "[x]*.parquet")
     schema = pq.read_schema(tmp_path / "[x]*.parquet")
     shard = str(tmp_path / "[x]*.parquet")
-    assert slice_queries(["SELECT STRUCT(A) FROM example.A"], schema, shard)
+
+    def slices(sql):
+        return SqlSlicer(slice_queries([sql], ["sql"]), schema).slices_of_shard(shard)
+
+    assert list(slices("SELECT STRUCT(A) FROM example.A")) == [(("A", "1"),)]
     with pytest.raises(PenstockError, match="names 'a', and another column has that name but for"):
-        slice_queries(["SELECT STRUCT(a) FROM example.a"], schema, shard)
+        slices("SELECT STRUCT(a) FROM example.a")
 
 
 def test_slices_are_given_in_one_way(folder, tmp_path):

@@ -1,24 +1,28 @@
-"""Slices by SQL, in the form of TFDV's slicing queries, evaluated by DuckDB.
+"""Slices by SQL, in the form of TFDV's and TFMA's slicing queries, evaluated by DuckDB.
 
-TFDV's own engine for them is not in every release of tfx_bsl. The form and the slices' names are
-TFDV's: `SELECT STRUCT(carrier, origin AS airport) FROM example.carrier, example.origin WHERE ...`
-gives slices such as `carrier_UA_airport_JFK`. Expressions are DuckDB's SQL.
+Their own engine is not in every release of tfx_bsl. The form is theirs:
+`SELECT STRUCT(carrier, origin AS airport) FROM example.carrier, example.origin WHERE ...` gives
+slices such as `carrier` UA, `airport` JFK; a value is text, `NULL` where there is none.
+Expressions are DuckDB's SQL.
 """
 
 from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ...errors import PenstockError
+from ..errors import PenstockError
+from .arrow_kinds import is_list
 
 Rows = np.ndarray[Any, Any]
+# Names and values, in the order in which they were selected.
+SliceKey = tuple[tuple[str, str], ...]
 NAME = r'"(?:[^"]|"")+"|\w+'
 FEATURE = rf"example\.({NAME})(?:\s+(?:AS\s+)?(?!WHERE\b)({NAME}))?"
 AFTER = re.compile(
@@ -31,34 +35,37 @@ FORM = 'write it as "SELECT STRUCT(feature [AS name], ...) [FROM example.feature
 
 @dataclass(frozen=True)
 class SliceQuery:
-    """A slicing query in its parts: what is selected, the features and their names, the filter."""
+    """A slicing query in its parts: what is selected, the features and their names, the filter.
 
+    `place` is where it was given, for errors.
+    """
+
+    place: str
     text: str
     selected: str
     features: tuple[tuple[str, str], ...]
     where: str
 
 
-def slice_queries(
-    sqls: Sequence[str] | None, schema: pa.Schema, shard: str
-) -> tuple[SliceQuery, ...]:
-    """Return the queries that the parameter `slice_sqls` stands for, tried on no rows of a shard.
+def slice_queries(sqls: Sequence[str], places: Sequence[str]) -> tuple[SliceQuery, ...]:
+    """Return slicing queries in their parts.
+
+    Args:
+        sqls: The queries.
+        places: Where each was given, for errors, such as `slice_sqls[0]`.
 
     Raises:
-        PenstockError: One is not of TFDV's form, names an unknown feature, or is no SQL.
+        PenstockError: One is not of the form.
     """
-    queries = tuple(_parsed(text, place) for place, text in enumerate(sqls or ()))
-    if queries:
-        SqlSlicer(queries, schema).slices(shard, limit=0)
-    return queries
+    return tuple(_parsed(text, place) for text, place in zip(sqls, places, strict=True))
 
 
 class SqlSlicer:
-    """Finds the rows of each slice of a shard.
+    """Finds the rows of each slice.
 
     Args:
         queries: What to select.
-        schema: The columns that are counted.
+        schema: The columns that there are.
     """
 
     def __init__(self, queries: Sequence[SliceQuery], schema: pa.Schema) -> None:
@@ -68,8 +75,8 @@ class SqlSlicer:
         self.schema = schema
         self._database = duckdb.connect(config={"threads": 1})
 
-    def slices(self, shard: str, limit: int | None = None) -> dict[str, Rows]:
-        """Return the numbers of each slice's rows in the shard, ascending, by the slices' names.
+    def slices_of_shard(self, shard: str, limit: int | None = None) -> dict[SliceKey, Rows]:
+        """Return the numbers of each slice's rows, ascending.
 
         A row that several queries, or several values of a list, put in one slice counts there once.
 
@@ -80,62 +87,76 @@ class SqlSlicer:
         Raises:
             PenstockError: A query does not fit the columns.
         """
-        found: dict[str, list[Rows]] = {}
-        for place, query in enumerate(self.queries):
-            for key, rows in self._run(query, place, shard, limit):
-                found.setdefault(key, []).append(rows)
+
+        def rows() -> Any:
+            found = self._database.read_parquet(glob.escape(shard), file_row_number=True)
+            return found if limit is None else found.limit(limit)
+
+        return self._slices(rows, "file_row_number")
+
+    def slices_of_batch(self, batch: pa.RecordBatch) -> dict[SliceKey, Rows]:
+        """Return the numbers of each slice's rows in a batch; see `slices_of_shard`."""
+        numbered = pa.Table.from_batches([batch]).append_column(
+            "__number", pa.array(np.arange(batch.num_rows))
+        )
+        return self._slices(lambda: self._database.from_arrow(numbered), "__number")
+
+    def _slices(self, rows: Callable[[], Any], number: str) -> dict[SliceKey, Rows]:
+        found: dict[SliceKey, list[Rows]] = {}
+        for query in self.queries:
+            for key, numbers in self._run(query, rows, number):
+                found.setdefault(key, []).append(numbers)
         return {key: np.unique(np.concatenate(parts)) for key, parts in found.items()}
 
     def _run(
-        self, query: SliceQuery, place: int, shard: str, limit: int | None
-    ) -> Iterator[tuple[str, Rows]]:
+        self, query: SliceQuery, rows: Callable[[], Any], number: str
+    ) -> Iterator[tuple[SliceKey, Rows]]:
         import duckdb
 
         try:
-            chosen = self._selected(query, shard, limit)
+            chosen = self._selected(query, rows(), number)
             names, kinds = chosen.columns[1:], chosen.types[1:]
             for name in names:
                 if not re.fullmatch(r"\w+", name) and name not in self.schema.names:
                     raise PenstockError(
-                        f"slice_sqls[{place}] selects {name}, which has no name for the slices; "
-                        "give it one by AS."
+                        f"{query.place} selects {name}, which has no name for the slices; give it "
+                        "one by AS."
                     )
-            parts = [_key_part(n, str(kind)) for n, kind in zip(names, kinds, strict=True)]
-            keys = chosen.project(f"{' || chr(95) || '.join(parts)} AS key, __row")
-            for key, rows in keys.aggregate("key, list(DISTINCT __row)", "key").fetchall():
-                yield key, np.array(rows)
+            values = [_value(n, str(kind)) for n, kind in zip(names, kinds, strict=True)]
+            keys = chosen.project(f"[{', '.join(values)}] AS key, __row")
+            found = keys.aggregate("key, list(DISTINCT __row) AS rows", "key").to_arrow_table()
+            for key, numbers in zip(found["key"].to_pylist(), found["rows"], strict=True):
+                yield tuple(zip(names, key, strict=True)), numbers.values.to_numpy()
         except duckdb.Error as error:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise PenstockError(
-                f"slice_sqls[{place}] {query.text!r} cannot be evaluated ({reason}); expressions "
-                "are DuckDB's, words in single quotes."
+                f"{query.place} {query.text!r} cannot be evaluated ({reason}); expressions are "
+                "DuckDB's, words in single quotes."
             ) from error
 
-    def _selected(self, query: SliceQuery, shard: str, limit: int | None) -> Any:
+    def _selected(self, query: SliceQuery, rows: Any, number: str) -> Any:
         """Return a DuckDB relation of the rows' numbers and what is selected."""
         for feature, _ in query.features:
             if feature not in self.schema.names:
                 raise PenstockError(
-                    f"The slicing query {query.text!r} names the feature {feature!r}, which is "
-                    f"not among those counted; there are {', '.join(self.schema.names)}."
+                    f"{query.place} {query.text!r} names the feature {feature!r}, which is not "
+                    f"among the columns; there are {', '.join(self.schema.names)}."
                 )
         # A column that the query's text does not name need not be read.
-        columns = [n for n in self.schema.names if _is_named(n, query)]
+        columns = columns_named(query, self.schema.names)
         packed = ", ".join(f"{_quoted(name)} := {_quoted(name)}" for name in columns)
         example = f"struct_pack({packed})" if columns else "NULL"
         known = [_quoted(name) for name in columns]
-        rows = self._database.read_parquet(glob.escape(shard), file_row_number=True)
         for name in columns:
             if name not in rows.columns:
                 raise PenstockError(
-                    f"The slicing query {query.text!r} names {name!r}, and another column has that "
+                    f"{query.place} {query.text!r} names {name!r}, and another column has that "
                     "name but for upper and lower case, which SQL does not tell apart; rename one."
                 )
-        rows = rows if limit is None else rows.limit(limit)
-        rows = rows.project(_list("file_row_number AS __row", f"{example} AS example", *known))
+        rows = rows.project(_list(f"{number} AS __row", f"{example} AS example", *known))
         for feature, name in query.features:
             value = f"example.{_quoted(feature)}"
-            if pa.types.is_list(self.schema.field(feature).type):
+            if is_list(self.schema.field(feature).type):
                 value = f"unnest({value})"
             known = [column for column in known if column != _quoted(name)]
             rows = rows.project(_list("__row", "example", *known, f"{value} AS {_quoted(name)}"))
@@ -144,18 +165,23 @@ class SqlSlicer:
         return rows.filter(query.where).project(_list("__row", query.selected))
 
 
-def _parsed(text: str, place: int) -> SliceQuery:
+def columns_named(query: SliceQuery, columns: Sequence[str]) -> list[str]:
+    """Return which of the columns a query may name: no other need be read."""
+    return [name for name in columns if _is_named(name, query)]
+
+
+def _parsed(text: str, place: str) -> SliceQuery:
     start = re.match(r"\s*SELECT\s+STRUCT\s*\(", text, re.IGNORECASE)
     end = _closing(text, start.end()) if start else None
     rest = None if end is None else AFTER.fullmatch(text, end + 1)
     if start is None or end is None or rest is None or not text[start.end() : end].strip():
-        raise PenstockError(f"slice_sqls[{place}] is {text!r}; {FORM}.")
+        raise PenstockError(f"{place} is {text!r}; {FORM}.")
     features = [
         (_unquoted(feature), _unquoted(name or feature))
         for feature, name in re.findall(FEATURE, rest["features"] or "", re.IGNORECASE)
     ]
     selected = text[start.end() : end]
-    return SliceQuery(text, selected, tuple(features), (rest["where"] or "TRUE").strip())
+    return SliceQuery(place, text, selected, tuple(features), (rest["where"] or "TRUE").strip())
 
 
 def _closing(text: str, start: int) -> int | None:
@@ -185,10 +211,9 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _key_part(name: str, kind: str) -> str:
-    """Return SQL for a name and its value in TFDV's spelling: `n_2`, also of 2.0, or `n_NULL`."""
+def _value(name: str, kind: str) -> str:
+    """Return SQL for a value in TFDV's spelling: `2`, also of 2.0, or `NULL`."""
     value = f"CAST({_quoted(name)} AS VARCHAR)"
     if kind in ("DOUBLE", "FLOAT"):
         value = f"regexp_replace({value}, '\\.0$', '')"
-    label = (name + "_").replace("'", "''")
-    return f"'{label}' || coalesce({value}, 'NULL')"
+    return f"coalesce({value}, 'NULL')"

@@ -2,13 +2,14 @@ from typing import NamedTuple
 
 from kfp import dsl
 
-from ..artifacts import Model
+from ..artifacts import Blessing, Model
 from ..image import image
 
 
 @dsl.component(base_image=image("components"), install_kfp_package=False)
 def champion_resolver(
     champion: dsl.Output[Model],
+    blessing: dsl.Output[Blessing],
     registry: str,
     product: str,
     which: str = "champion",
@@ -27,13 +28,15 @@ def champion_resolver(
 
     Returns:
         champion: The model as it was registered, or `none.json`.
+        blessing: What the registry noted of the blessing that it was registered with, for what asks
+            for one, such as the bulk_inferrer; not blessed if there is no model.
         found: Whether there is one.
         version: Its version in the registry; 0 if there is none.
         reason: In words.
     """
     from penstock.components.champion_resolver.executor import resolve_champion
 
-    result = resolve_champion(champion.path, registry, product, which, as_of)
+    result = resolve_champion(champion.path, blessing.path, registry, product, which, as_of)
     champion.metadata.update(result)
     Outputs = NamedTuple("Outputs", [("found", bool), ("version", int), ("reason", str)])
     return Outputs(not result["none"], result["version"], result["summary"])

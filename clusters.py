@@ -11,6 +11,10 @@ from .errors import PenstockError
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+class NoClusterError(PenstockError):
+    """There is no cluster here: the package is missing, or nothing says where the cluster is."""
+
+
 def connect(what: str, extra: str = "runtime") -> Any:
     """Return the package `kubernetes.client`, set up for the cluster at hand.
 
@@ -19,12 +23,12 @@ def connect(what: str, extra: str = "runtime") -> Any:
         extra: The extra of penstock that brings the package.
 
     Raises:
-        PenstockError: The package is not installed, or there is no cluster.
+        NoClusterError: The package is not installed, or there is no cluster.
     """
     try:
         from kubernetes import client, config
     except ImportError as error:
-        raise PenstockError(
+        raise NoClusterError(
             f"A Kubernetes cluster to {what} takes the package kubernetes, which is not installed; "
             f"install penstock[{extra}]."
         ) from error
@@ -34,7 +38,7 @@ def connect(what: str, extra: str = "runtime") -> Any:
         else:
             config.load_kube_config()
     except config.ConfigException as error:
-        raise PenstockError(
+        raise NoClusterError(
             f"There is no Kubernetes cluster to {what} ({str(error).rstrip('.')}); run the step on "
             "a cluster, or set KUBECONFIG."
         ) from error

@@ -27,6 +27,14 @@ from .versions import TAG, make_registered, raw_versions
 KINDS = ("promote", "rollback", "challenge", "withdraw")
 
 
+class OvertakenError(PenstockError):
+    """Somebody else wrote an entry after the ones that this one was decided on.
+
+    Nothing was changed. A person looks what happened and decides anew; a step that only says what
+    is served looks again and says it.
+    """
+
+
 @dataclass(frozen=True)
 class Entry:
     """One entry of the log.
@@ -140,7 +148,7 @@ def append(registry: Registry, product: str, entry: Entry, log: list[Entry]) -> 
         log: What `entries` returned, on which the writer decided.
 
     Raises:
-        PenstockError: Somebody else wrote an entry in the meantime; nothing has changed.
+        OvertakenError: Somebody else wrote an entry in the meantime; nothing has changed.
     """
     last = log[-1] if log else None
     new = replace(entry, based_on=last.number if last else 0, id=uuid.uuid4().hex)
@@ -159,7 +167,7 @@ def append(registry: Registry, product: str, entry: Entry, log: list[Entry]) -> 
         if written.id == new.id:
             return written
         if written.number > new.based_on:
-            raise PenstockError(
+            raise OvertakenError(
                 f"{written.by} was faster: {written.kind} of version {written.version} of "
                 f"{product} at {written.at:%Y-%m-%d %H:%M:%S} UTC ({written.why or 'no reason'}); "
                 f"nothing was changed by this {new.kind}, so look at it and decide anew."

@@ -113,7 +113,7 @@ def earlier_champion(
 def challenge(
     registry: Registry, product: str, number: int, *, by: str = "", why: str = "", where: str = ""
 ) -> Entry:
-    """Put a version on trial beside the champion.
+    """Put a version on trial beside the champion; one that is on trial there already stays so.
 
     Raises:
         PenstockError: There is no such version, or somebody was faster.
@@ -181,6 +181,11 @@ def _change(
             # Done already, as by a step that was killed after it and runs again.
             project_aliases(registry, product)
             return live[-1].entry
+        if kind == "challenge" and now.challenger == number:
+            last = [entry for entry in log if entry.kind == kind][-1]
+            if last.where == where:
+                project_aliases(registry, product)
+                return last
         entry = Entry(
             number=0,
             kind=kind,

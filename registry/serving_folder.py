@@ -2,7 +2,8 @@
 
 TensorFlow Serving takes folders whose names are whole numbers and ignores the rest, so everything
 of ours lies in the hidden folder `.penstock`: the lock, the copy while it is being made, and for
-each version a record of its content digest.
+each version a record of its content digest. Warm-up requests that are put into a version do not
+count into it: the content is the model.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from pathlib import Path
 
 from ..data.digest import digest_path
 from ..errors import PenstockError
+from ..evaluation.infra_blessing import WARMUP_FILE
 
 HIDDEN = ".penstock"
+# Where TensorFlow Serving looks for requests to play before a version answers.
+WARMUP = f"assets.extra/{WARMUP_FILE}"
 
 
 @contextmanager
@@ -61,17 +65,27 @@ def version_with(destination: Path, digest: str) -> int | None:
         recorded = _recorded(destination, version)
         if recorded not in (digest, None):
             continue
-        found = digest_path(destination / str(version))
-        if recorded is None:
-            _record(destination, version, found)
-        if found == digest:
+        if holds(destination / str(version), digest):
+            if recorded is None:
+                _record(destination, version, digest)
             return version
     return None
 
 
+def holds(folder: Path, digest: str) -> bool:
+    """Tell whether the content of a version has `digest`, with warm-up requests of ours or not."""
+    added = (folder / WARMUP).is_file() and digest_path(folder, leave_out={WARMUP}) == digest
+    return added or digest_path(folder) == digest
+
+
 @contextmanager
 def staged(
-    destination: Path, content: Path, digest: str, *, linked: bool = False
+    destination: Path,
+    content: Path,
+    digest: str,
+    *,
+    warmup: Path | None = None,
+    linked: bool = False,
 ) -> Iterator[Path]:
     """Copy the folder `content` aside, flush it and verify it; `publish` makes it a version.
 
@@ -81,6 +95,8 @@ def staged(
         destination: The folder of versions.
         content: What to copy.
         digest: Of the content, which the copy must have.
+        warmup: Warm-up requests to put in, for TensorFlow Serving to play before the version
+            answers; what the content has of its own stays.
         linked: Link the files instead of copying them: for content of the same destination, where
             it takes no time and no space.
 
@@ -95,11 +111,14 @@ def staged(
         try:
             incoming.mkdir()
             shutil.copytree(content, work, copy_function=os.link if linked else shutil.copy2)
+            copied = holds(work, digest)
+            if warmup is not None and not (work / WARMUP).exists():
+                (work / WARMUP).parent.mkdir(exist_ok=True)
+                shutil.copyfile(warmup, work / WARMUP)
             _flush(work)
-            copied = digest_path(work)
         except (OSError, shutil.Error) as error:
             raise _not_pushed(destination, error) from error
-        if copied != digest:
+        if not copied:
             raise PenstockError(
                 f"The copy of {content} on its way to {destination} differs from the original; "
                 "check the disk and push again."

@@ -72,6 +72,7 @@ def test_a_blessed_model_becomes_version_one(model, blessing, tmp_path):
         "version": 1,
         "content_digest": digest_path(model / "serving"),
         "registered": None,
+        "inference_service": None,
     }
     assert result == {"summary": written["reason"], **written}
 
@@ -182,6 +183,7 @@ def test_an_unblessed_model_is_refused_in_words_and_the_step_goes_on(model, tmp_
         "version": None,
         "content_digest": None,
         "registered": None,
+        "inference_service": None,
     }
     assert pushed_model.metadata["summary"] == outputs.reason
 
@@ -198,7 +200,8 @@ def test_what_cannot_be_pushed_fails_with_a_sentence(model, blessing, tmp_path):
     refused("is a file; give a folder", destination=str(file))
     refused("cannot be written to (Not a directory)", destination=str(file / "below"))
     refused("cannot be written to", destination="/proc/penstock")
-    refused("is a URL, and this version pushes to local folders only", destination="s3://models/a")
+    refused("names no bucket", destination="s3://")
+    refused("nosuch://models cannot be reached", destination="nosuch://models")
     refused("There is nowhere to push to", destination=" ")
 
     refused("There is no model at", model=tmp_path / "nothing")

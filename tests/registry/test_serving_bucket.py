@@ -173,7 +173,8 @@ def test_who_finds_the_number_taken_looks_again(store, tmp_path, monkeypatch, ri
 
     mine = publish(store, *contents["a"])[0]
 
-    expected = dict.fromkeys(rivals) | {"a": None}
+    # Each is overtaken by the next while it waits.
+    expected = dict.fromkeys(reversed(rivals)) | {"a": None}
     assert loadable(store) == {n: contents[name][1] for n, name in enumerate(expected, 1)}
     assert loadable(store)[mine.version] == contents["a"][1]
 

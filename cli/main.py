@@ -7,6 +7,7 @@ import click
 
 from .. import __version__
 from ..errors import PenstockError
+from .check import check
 from .compile import compile_pipeline
 from .gc import gc
 from .lineage import lineage
@@ -48,5 +49,5 @@ def cli() -> None:
     """Run and compile Kubeflow pipelines built from Penstock's components."""
 
 
-for command in (run, compile_pipeline, submit, runs, lineage, gc, models, schema):
+for command in (run, compile_pipeline, check, submit, runs, lineage, gc, models, schema):
     cli.add_command(command)

@@ -5,7 +5,7 @@ import click
 EXIT_CODES = """\b
 Exit codes:
   0    it worked
-  1    a step failed
+  1    a step failed, or a check found an error
   2    the request was wrong: unknown target, parameter or option
   130  stopped with Ctrl-C or SIGTERM
 """

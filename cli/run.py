@@ -99,7 +99,7 @@ def _executed(
     openlineage: str | None,
     options: dict[str, Any],
 ) -> "RunReport":
-    from ..orchestration.doubts import doubts
+    from ..orchestration.kubeflow.constructs import construct_findings
     from ..orchestration.openlineage import emitting
     from ..orchestration.parameters import read_parameters
     from ..orchestration.run import Stop, run_pipeline
@@ -110,7 +110,7 @@ def _executed(
     given = read_parameters(pipeline, params)
     selection = select(pipeline, start=options["start"], end=options["end"], only=options["only"])
     stop = Stop()
-    screen.doubts(doubts(pipeline))
+    screen.findings(list(construct_findings(pipeline)))
     emitter = emitting(openlineage, pipeline.name)
     with screen.showing(pipeline.name), _interruptible(screen, stop):
         report = run_pipeline(

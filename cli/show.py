@@ -4,7 +4,7 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from ..orchestration.kubeflow.finding import Finding
 from ..orchestration.report import RunReport, State, StepReport, label
 from ..orchestration.values import Values
 from ..orchestration.workers import log_tail
@@ -69,12 +70,10 @@ class Screen:
                 rows.append(spinner)
         return Group(*rows)
 
-    def doubts(self, phrases: list[str]) -> None:
-        """Say what is not known to run on Kubeflow."""
-        for phrase in phrases:
-            self.console.print(
-                f"[yellow]Note: {escape(phrase)}, which Kubeflow's backend is not known to run.[/]"
-            )
+    def findings(self, found: Sequence[Finding]) -> None:
+        """Say what runs here and not, or otherwise, on Kubeflow."""
+        for finding in found:
+            self.console.print(f"[yellow]Note: {escape(finding.text)}.[/]")
 
     def step(self, step: StepReport) -> None:
         """Show that a step started or ended."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import PenstockError
-from .spec import Pipeline
+from .spec import Pipeline, documents, render
 from .values import TYPE_NAMES, Types, typed
 
 
@@ -64,6 +64,15 @@ def check_parameters(pipeline: Pipeline, given: Mapping[str, Any]) -> dict[str, 
             "given from outside; give its URI as a parameter and use dsl.importer."
         )
     return checked
+
+
+def preset(pipeline: Pipeline, given: Mapping[str, Any]) -> Pipeline:
+    """Return the pipeline with these values as its parameters' defaults; see `read_parameters`."""
+    document, platform = documents(pipeline)
+    for name, value in given.items():
+        definition = document["root"]["inputDefinitions"]["parameters"][name]
+        definition |= {"defaultValue": value, "isOptional": True}
+    return render(pipeline, document, platform)
 
 
 def _known(pipeline: Pipeline, name: str) -> None:

@@ -11,6 +11,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 from ..errors import PenstockError
 
 SCHEMA_VERSION = "2.1.0"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,11 @@ def parse(text: str, where: str) -> Pipeline:
     Raises:
         PenstockError: The text is not a PipelineSpec of schema version 2.1.0.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        documents = list(yaml.load_all(text, Loader=loader))
+        documents = list(yaml.load_all(text, Loader=LOADER))
     except yaml.YAMLError as error:
         raise PenstockError(
-            f"{where} is not YAML ({_one_line(error)}); expected a compiled pipeline, "
+            f"{where} is not YAML ({one_line(error)}); expected a compiled pipeline, "
             "as `penstock compile` writes it."
         ) from error
     if not documents or not isinstance(documents[0], dict) or "root" not in documents[0]:
@@ -73,6 +73,11 @@ def parse(text: str, where: str) -> Pipeline:
     deployment = _message(
         json_format.MessageToDict(spec.deployment_spec), pb.PipelineDeploymentConfig(), where
     )
+    if len(documents) > 2:
+        raise PenstockError(
+            f"{where} has {len(documents)} YAML documents; expected the pipeline and, at most, its "
+            "PlatformSpec."
+        )
     platforms: dict[str, dict[str, Any]] = {}
     if len(documents) > 1 and documents[1]:
         platform_spec = json_format.MessageToDict(
@@ -83,16 +88,44 @@ def parse(text: str, where: str) -> Pipeline:
     return Pipeline(text, spec, dict(deployment.executors), platforms)
 
 
+def documents(pipeline: Pipeline) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the PipelineSpec and the PlatformSpec as they were written, {} for one not there."""
+    found = list(yaml.load_all(pipeline.text, Loader=LOADER))
+    return found[0], (found[1] if len(found) > 1 else None) or {}
+
+
+def render(pipeline: Pipeline, document: dict[str, Any], platform: dict[str, Any]) -> Pipeline:
+    """Return a pipeline of changed documents, in the form that KFP's compiler writes.
+
+    Args:
+        pipeline: The pipeline that they were made from.
+        document: The PipelineSpec.
+        platform: The PlatformSpec; nothing is written where it configures nothing.
+    """
+    from kfp.compiler.pipeline_spec_builder import extract_comments_from_pipeline_spec
+
+    document = json_format.MessageToDict(_message(document, pb.PipelineSpec(), pipeline.name))
+    described = document["pipelineInfo"].get("description")
+    written = [document]
+    if any(config for config in platform.get("platforms", {}).values()):
+        written.append(platform)
+    text = extract_comments_from_pipeline_spec(document, described)
+    # Through JSON, so that nothing is written as an alias of something equal.
+    text += yaml.safe_dump_all(json.loads(json.dumps(written)), sort_keys=True)
+    return parse(text, pipeline.name)
+
+
 def _message(document: Any, message: Any, where: str) -> Any:
     try:
         return json_format.ParseDict(document, message)
     except json_format.ParseError as error:
         raise PenstockError(
-            f"{where} is not a valid {type(message).__name__}: {_one_line(error)}"
+            f"{where} is not a valid {type(message).__name__}: {one_line(error)}"
         ) from error
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return what an error says, in one line."""
     return " ".join(str(error).split())
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import yaml
 
 from ..errors import PenstockError
-from .parameters import read_parameters
-from .spec import Pipeline, parse
+from .parameters import preset, read_parameters
+from .spec import Pipeline, documents, parse
 
 COMPILED = (".yaml", ".yml", ".json")
 
@@ -43,17 +43,19 @@ def load(target: str) -> Pipeline:
 
 
 def compile_target(target: str, pairs: tuple[str, ...] = ()) -> Pipeline:
-    """Import the pipeline that `target` names and compile it.
+    """Compile the pipeline that `target` names.
 
     Args:
-        target: `module`, `module:function`, `path.py` or `path.py:function`.
+        target: `module`, `module:function`, `path.py`, `path.py:function`, or the path of a
+            compiled `.yaml`, which is compiled already.
         pairs: `name=value` pairs that become the defaults of the pipeline's parameters.
 
     Raises:
         PenstockError: See `load`; or a pair names no parameter of the pipeline.
     """
     if target.endswith(COMPILED):
-        raise PenstockError(f"{target} is compiled already; `penstock run {target}` runs it.")
+        compiled = load(target)
+        return preset(compiled, read_parameters(compiled, pairs)) if pairs else compiled
     place, _, function = target.partition(":")
     with warnings.catch_warnings():
         # KFP announces its own coming changes on every import.
@@ -67,27 +69,54 @@ def compile_target(target: str, pairs: tuple[str, ...] = ()) -> Pipeline:
     return compiled
 
 
-def write(pipeline: Pipeline, path: Path) -> None:
+def write(pipeline: Pipeline, path: Path, platform: Path | None = None) -> None:
     """Write a compiled pipeline, whole or not at all.
 
     Args:
         pipeline: What `compile_target` returned.
         path: Ends in `.yaml`, `.yml` or `.json`. The same pipeline gives the same bytes.
+        platform: Where its platform's configuration goes; behind the pipeline, in the same file,
+            when None.
 
     Raises:
-        PenstockError: The ending is another, or the place cannot be written.
+        PenstockError: The ending is another, the place cannot be written, or there is no
+            configuration to write to `platform`.
     """
-    if path.suffix not in COMPILED:
-        raise PenstockError(f"{path} must end in .yaml, .yml or .json.")
-    text = pipeline.text
+    for file in (path, platform):
+        if file is not None and file.suffix not in COMPILED:
+            raise PenstockError(f"{file} must end in .yaml, .yml or .json.")
+    if platform is None:
+        _replace(path, _whole_text(pipeline, path))
+        return
+    document, config = documents(pipeline)
+    if not config:
+        raise PenstockError(
+            f"{platform} would be empty: nothing of {pipeline.name} is configured for Kubernetes; "
+            "leave out --kubernetes, or give --defaults."
+        )
+    _replace(platform, _text(config, platform))
+    _replace(path, _text(document, path))
+
+
+def _whole_text(pipeline: Pipeline, path: Path) -> str:
+    if path.suffix != ".json":
+        return pipeline.text
+    document, config = documents(pipeline)
+    if config:
+        raise PenstockError(
+            f"{path} cannot be JSON: the pipeline has a second document, its platform's "
+            "configuration; write .yaml, or say with --kubernetes where the second goes."
+        )
+    return _text(document, path)
+
+
+def _text(document: dict[str, Any], path: Path) -> str:
     if path.suffix == ".json":
-        documents = list(yaml.safe_load_all(text))
-        if len(documents) > 1:
-            raise PenstockError(
-                f"{path} cannot be JSON: the pipeline has a second document, its platform's "
-                "configuration; write .yaml."
-            )
-        text = json.dumps(documents[0], indent=2, sort_keys=True) + "\n"
+        return json.dumps(document, indent=2, sort_keys=True) + "\n"
+    return str(yaml.safe_dump(document, sort_keys=True))
+
+
+def _replace(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

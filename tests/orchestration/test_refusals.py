@@ -1,14 +1,11 @@
 """What is refused before the first step, by name and place."""
 
-from typing import List
-
 import pytest
 import yaml
 from kfp import dsl
 
 from penstock.errors import PenstockError
 from penstock.orchestration.check import check_pipeline
-from penstock.orchestration.doubts import doubts
 from penstock.orchestration.spec import parse
 
 component = dsl.component(base_image="none", install_kfp_package=False)
@@ -143,75 +140,3 @@ def test_packages_that_are_there_are_no_problem(execute):
         return content().output
 
     assert execute(pipeline).outputs == {"Output": "a: 1\n"}
-
-
-def test_what_kubeflow_is_not_known_to_run_is_said(compiled):
-    @component
-    def make(data: dsl.Output[dsl.Dataset]):
-        pass
-
-    @component
-    def read(data: dsl.Input[dsl.Dataset]):
-        pass
-
-    @component
-    def fold(data: dsl.Input[List[dsl.Dataset]]):
-        pass
-
-    @dsl.pipeline
-    def pipeline(n: int):
-        with dsl.If(n == 1):
-            one = make()
-        with dsl.Else():
-            other = make()
-        read(data=dsl.OneOf(one.outputs["data"], other.outputs["data"]))
-
-    assert doubts(compiled(chain)) == []
-    (doubt,) = doubts(compiled(pipeline))
-    assert "is a dsl.OneOf of artifacts" in doubt
-
-
-def test_artifacts_that_a_nested_pipeline_hands_out_are_said(compiled):
-    @component
-    def make(data: dsl.Output[dsl.Dataset]):
-        pass
-
-    @component
-    def fold(data: dsl.Input[List[dsl.Dataset]]):
-        pass
-
-    @dsl.pipeline
-    def inner() -> dsl.Dataset:
-        return make().outputs["data"]
-
-    @dsl.pipeline
-    def pipeline():
-        inner()
-        with dsl.ParallelFor([1, 2]):
-            made = make()
-        fold(data=dsl.Collected(made.outputs["data"]))
-
-    assert doubts(compiled(pipeline)) == [
-        "Output in comp-inner is an artifact output of a nested pipeline"
-    ]
-
-
-def test_asking_whether_an_artifact_is_there_is_said(compiled):
-    @dsl.container_component
-    def look(data: dsl.Input[dsl.Dataset], word: str = ""):
-        return dsl.ContainerSpec(
-            image="none",
-            command=["look"],
-            args=[
-                dsl.IfPresentPlaceholder("word", then=["--word", word]),
-                dsl.IfPresentPlaceholder("data", then=["--data", data.path], else_=["--none"]),
-            ],
-        )
-
-    @dsl.pipeline
-    def pipeline():
-        look(data=dsl.importer(artifact_uri="data", artifact_class=dsl.Dataset).output)
-
-    assert doubts(compiled(pipeline)) == [
-        "look asks by dsl.IfPresentPlaceholder for the artifact data"
-    ]

@@ -12,7 +12,10 @@ import re
 import sys
 import tempfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
 
 from ..data.digest import digest_bytes
 from ..data.remote import copy_remote, is_url
@@ -61,7 +64,8 @@ def author_wheel(wheel: str | os.PathLike[str], module: str, uri: str = "") -> s
     """Return a module in a wheel as the parameter `module`.
 
     Called when a pipeline is compiled. What the wheel requires must be installed where the step
-    runs: it is unpacked and put on Python's path, not installed.
+    runs, which the step checks before it does anything: the wheel is unpacked and put on Python's
+    path, not installed.
 
     Args:
         wheel: The wheel's file, here; its digest becomes part of the parameter.
@@ -109,8 +113,8 @@ def import_path(module: str) -> str | None:
         The import path; None when `module` names no wheel.
 
     Raises:
-        PenstockError: The wheel is not there, is another one than was compiled in, or lacks the
-            module.
+        PenstockError: The wheel is not there, is another one than was compiled in, lacks the
+            module, or requires what is not installed.
     """
     found = _WHEEL.fullmatch(module)
     if found is None:
@@ -125,8 +129,38 @@ def import_path(module: str) -> str | None:
     folder = _own_folder() / sha256[:16]
     if not folder.is_dir():
         _unpack(place, name, sha256, folder)
+    _check_requirements(folder, place)
     _prefer(folder)
     return name
+
+
+def _check_requirements(folder: Path, place: str) -> None:
+    """Refuse an unpacked wheel that requires what is not installed, or in another version."""
+    for wheel in metadata.distributions(path=[str(folder)]):
+        lacking = [text for text in wheel.requires or () if not _is_met(text, wheel.name)]
+        if lacking:
+            raise PenstockError(
+                f"The wheel {place.rpartition('/')[2]} requires {', '.join(lacking)}, which the "
+                "step's environment does not have; install it in the step's image, where wheels "
+                "are only unpacked."
+            )
+
+
+def _is_met(text: str, own: str) -> bool:
+    """Return whether a line of a wheel's Requires-Dist is satisfied, or asks nothing here."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return False
+    if requirement.name == own or (
+        requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
+    ):
+        return True
+    try:
+        installed = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return False
+    return requirement.specifier.contains(installed, prereleases=True)
 
 
 def _unpack(place: str, module: str, sha256: str, folder: Path) -> None:

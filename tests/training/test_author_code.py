@@ -21,6 +21,7 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "taxis"
 version = "{version}"
+dependencies = {requires}
 """
 
 PIPELINE = """
@@ -50,11 +51,11 @@ def unpacked(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def build_wheel(folder: Path, fare: int) -> Path:
+def build_wheel(folder: Path, fare: int, *requires: str) -> Path:
     """A wheel as setuptools builds it, of a package of two modules."""
     source = folder / f"source-{fare}"
     (source / "taxis").mkdir(parents=True)
-    (source / "pyproject.toml").write_text(PROJECT.format(version=fare))
+    (source / "pyproject.toml").write_text(PROJECT.format(version=fare, requires=list(requires)))
     (source / "taxis" / "__init__.py").write_text("")
     (source / "taxis" / "fares.py").write_text(f"BASE = {fare}\n")
     (source / "taxis" / "model.py").write_text("from .fares import BASE\n\nFARE = BASE + 1\n")
@@ -148,6 +149,28 @@ def test_a_wheel_that_is_missing_or_lacks_the_module_gets_a_sentence(tmp_path):
     with pytest.raises(PenstockError, match=r"There is no wheel at .*BadZipFile"):
         wheel.write_text("no zip")
         author_wheel(wheel, "taxis.model")
+
+
+def test_what_a_wheel_requires_and_the_step_lacks_is_named_before_anything_runs(tmp_path):
+    met = (
+        "numpy",
+        "PyYAML>=5",
+        "no-such-one; python_version < '3'",
+        "no-such-two; extra == 'all'",
+        "taxis[all]",
+    )
+    wanting = ("numpy<1", "no-such-package>=2; python_version >= '3'")
+
+    assert load_author_module(author_wheel(build_wheel(tmp_path, 4, *met), "taxis.model")).FARE == 5
+    with pytest.raises(PenstockError) as refused:
+        load_author_module(author_wheel(build_wheel(tmp_path, 8, *met, *wanting), "taxis.model"))
+
+    sentence = str(refused.value)
+    assert sentence.startswith(
+        "The wheel taxis-8-py3-none-any.whl requires numpy<1, no-such-packag"
+    )
+    assert sentence.endswith("install it in the step's image, where wheels are only unpacked.")
+    assert not [met_one for met_one in met[1:] if met_one.partition(">")[0] in sentence]
 
 
 def test_a_wheel_cannot_write_outside_its_folder(tmp_path):

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2 as kpb
 
 from ..spec import Pipeline, one_line
 from .finding import Finding, error, several, warning
@@ -46,10 +47,23 @@ def platform_findings(pipeline: Pipeline) -> Iterator[Finding]:
         elif not executor.HasField("container"):
             yield warning(RULE, f"the platform document configures {label}, which has no container")
         else:
+            yield from _unknown_findings(config, label)
             for text in _config_problems(config):
                 wrong[text].append(label)
     for text, labels in wrong.items():
         yield error(RULE, f"{several(labels)}: {text}")
+
+
+def _unknown_findings(config: dict[str, Any], label: str) -> Iterator[Finding]:
+    try:
+        json_format.ParseDict(config, kpb.KubernetesExecutorConfig())
+    except json_format.ParseError as unknown:
+        # v2/compiler/argocompiler/container.go: "failed to unmarshal kubernetes config".
+        yield warning(
+            RULE,
+            f"{label} is configured in a way that the kfp-kubernetes installed here does not know, "
+            f"and Kubeflow refuses what it does not know: {one_line(unknown)}".rstrip("."),
+        )
 
 
 def _resource_problems(resources: Any) -> Iterator[str]:
@@ -74,13 +88,11 @@ def _amount(text: str) -> Decimal | None:
 
 
 def _config_problems(config: dict[str, Any]) -> Iterator[str]:
-    from kfp.kubernetes import kubernetes_executor_config_pb2 as kpb
-
+    asked = kpb.KubernetesExecutorConfig()
     try:
-        asked = json_format.ParseDict(config, kpb.KubernetesExecutorConfig())
+        json_format.ParseDict(config, asked, ignore_unknown_fields=True)
     except json_format.ParseError as wrong:
-        # v2/compiler/argocompiler/container.go: "failed to unmarshal kubernetes config".
-        yield f"the configuration is one that Kubeflow does not read ({one_line(wrong)})"
+        yield f"the configuration cannot be read: {one_line(wrong)}".rstrip(".")
         return
     policy = asked.image_pull_policy
     if policy and policy not in PULL_POLICIES:

@@ -24,6 +24,7 @@ from penstock.data.examples import read_manifest, read_table
 from penstock.pipelines.flights.features import FEATURES
 from penstock.pipelines.flights.pipeline import EVAL_CONFIG
 from penstock.pipelines.flights.predict import newest_version
+from penstock.pipelines.flights_scoring.pipeline import KEPT
 from penstock.registry.champion import resolve
 from penstock.registry.connection import open_registry
 from penstock.registry.deployments import entries
@@ -329,3 +330,26 @@ def test_without_a_pushed_model_the_prediction_says_what_to_do(tmp_path):
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: No model has been pushed to {tmp_path}: run")
+
+
+def test_the_champion_scores_another_month(run, exported):
+    command = [sys.executable, "-m", "penstock", "run", "penstock.pipelines.flights_scoring"]
+    command += ["--root", str(run.registry.parent / "runs")]
+    for pair in (f"rows_per_month={ROWS_PER_MONTH}", f"registry={run.registry}"):
+        command += ["--param", pair]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=run.registry.parent, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (run.registry.parent / "runs" / "flights-scoring").glob("*/")
+    (scored,) = folder.glob("**/bulk-inferrer/predictions*")
+    rows = read_table(scored, "all").to_pandas()
+    march = pd.read_csv(run.artifact("flights-spans", "spans") / "span-03/flights.csv")
+    expected = march.assign(chance=serve(exported, march))[[*KEPT, "chance"]]
+    pd.testing.assert_frame_equal(
+        rows.sort_values(KEPT, ignore_index=True),
+        expected.sort_values(KEPT, ignore_index=True),
+        check_dtype=False,
+        atol=1e-6,
+    )

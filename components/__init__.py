@@ -13,6 +13,7 @@ if hasattr(dsl, "component"):
     from .evaluator.component import evaluator
     from .example_gen.component import example_gen
     from .example_validator.component import example_validator
+    from .infra_validator.component import infra_validator
     from .pusher.component import pusher
     from .schema_gen.component import schema_gen
     from .skew_detector.component import skew_detector
@@ -27,6 +28,7 @@ if hasattr(dsl, "component"):
         "evaluator",
         "example_gen",
         "example_validator",
+        "infra_validator",
         "pusher",
         "schema_gen",
         "skew_detector",

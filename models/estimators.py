@@ -16,7 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import PenstockError
-from .model import Model, Predictions, Signature, read_description, write_description
+from .model import (
+    Model,
+    Predictions,
+    Signature,
+    as_predictions,
+    read_description,
+    write_description,
+)
 from .tensors import input_arrays
 from .transform_graph import DESCRIPTION, PREPROCESSING, TransformGraph, read_transform_graph
 
@@ -63,8 +70,7 @@ class Estimator(Model):
 
     def answers(self, matrix: Matrix) -> Predictions:
         """Return the predictions `[rows, width]` for transformed features `[rows, features]`."""
-        shape = (len(matrix), self.signature.width or 1)
-        return np.asarray(self.ask(matrix), np.float32).reshape(shape)
+        return as_predictions(self.ask(matrix), len(matrix), self.signature.width or 1)
 
     def save(self, folder: Path) -> None:
         """Write estimator, preprocessing and description into the new folder `folder`.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
-import numpy as np
 import pyarrow as pa
 
 from ..errors import PenstockError
-from .model import Model, Predictions, Signature, write_description
+from .model import Model, Predictions, Signature, as_predictions, write_description
 from .tensors import input_arrays
 
 FILE = "model.keras"
@@ -40,7 +39,7 @@ class KerasModel(Model):
 
         arrays = input_arrays(rows, self.signature.inputs)
         answer = self._model({name: tf.convert_to_tensor(value) for name, value in arrays.items()})
-        return np.asarray(answer, np.float32).reshape(rows.num_rows, self.signature.width or 1)
+        return as_predictions(answer, rows.num_rows, self.signature.width)
 
 
 def save_keras(model: keras.Model, folder: Path) -> None:

@@ -91,6 +91,27 @@ class Model(ABC):
         return dict.fromkeys(names, found)
 
 
+def as_predictions(answers: Any, rows: int, width: int | None) -> Predictions:
+    """Return what a model answered as `[rows, width]` float32.
+
+    Args:
+        answers: An array or tensor of numbers, `[rows]`, `[rows, width]` or deeper.
+        rows: How many rows it was asked about.
+        width: How many numbers a row has, where the model says so.
+
+    Raises:
+        PenstockError: There is not one answer a row, or it is of another width.
+    """
+    found = np.asarray(answers, np.float32)
+    if found.ndim == 0 or len(found) != rows or (width and found.size != rows * width):
+        raise PenstockError(
+            f"The model answered {rows} rows with an array of {list(found.shape)}, and it must be "
+            f"[{rows}, {width or 'width'}]; export one that answers each row."
+        )
+    # Without rows, nothing tells how wide they would be.
+    return found.reshape(rows, width or (-1 if rows else 1))
+
+
 def write_description(
     folder: Path, kind: str, inputs: Mapping[str, str], width: int | None = None
 ) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from ..errors import PenstockError
-from .model import Model, Predictions, Signature
+from .model import Model, Predictions, Signature, as_predictions
 from .tensors import input_arrays
 
 
@@ -77,11 +77,8 @@ class SavedModel(Model):
         tensors = {name: _tensor(arrays[name], spec) for name, spec in self._specs.items()}
         found = self._function(**tensors)
         widths = self.outputs()
-        # Without rows, nothing tells how wide they would be.
         return {
-            name: _numbers(found[name], name).reshape(
-                rows.num_rows, widths[name] or (-1 if rows.num_rows else 1)
-            )
+            name: as_predictions(_numbers(found[name], name), rows.num_rows, widths[name])
             for name in names
         }
 

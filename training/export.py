@@ -17,6 +17,8 @@ from ..data.examples import iter_batches
 from ..errors import PenstockError
 from ..models.loading import load_model, model_kind
 from ..models.model import DESCRIPTION, OUTPUT
+from ..models.parity import FILE as PARITY
+from ..models.parity import Parity, write_parity
 from ..models.transform_graph import Kind, TransformGraph
 from .fn_args import FnArgs
 
@@ -214,10 +216,14 @@ def _check_other_kind(args: FnArgs, source: str) -> None:
             f"{list(answers.shape)}, or with what is not finite; it must give [rows, width] "
             "numbers."
         )
+    if not (args.model_dir / PARITY).exists():  # else the trained model's own answers are there
+        _keep_answers(args, rows, answers, _TOLERANCE["float32"])
 
 
 def check_answers(expected: np.ndarray[Any, Any], args: FnArgs) -> None:
     """Load the exported model and check that it answers as the trained model does.
+
+    The rows and the trained model's answers stay beside the model, for those who load it elsewhere.
 
     Args:
         expected: The trained model's answers for the first rows of the evaluation split, `[rows]`
@@ -238,11 +244,17 @@ def check_answers(expected: np.ndarray[Any, Any], args: FnArgs) -> None:
             f"The exported model does not answer as the trained one does: predictions differ by up "
             f"to {worst:g} on {len(expected)} rows; look for layers that are random when serving."
         )
+    _keep_answers(args, rows, expected, tolerance)
 
 
 def answers(model: keras.Model, features: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """Return what a Keras model gives for a batch of transformed features."""
     return np.asarray(_one_tensor(_call(model, features)), np.float32)
+
+
+def _keep_answers(args: FnArgs, rows: pa.RecordBatch, found: Any, tolerance: float) -> None:
+    answers = np.asarray(found, np.float32).reshape(rows.num_rows, -1)
+    write_parity(args.model_dir, Parity(pa.Table.from_batches([rows]), answers, tolerance))
 
 
 def _eval_rows(args: FnArgs, columns: list[str], rows: int = 64) -> pa.RecordBatch:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import PenstockError
 from .serving_bucket import Claim
+from .versions import Version
 
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
@@ -216,6 +217,12 @@ def manifest(
         "metadata": {**_filled(metadata), "labels": labels, "annotations": annotations},
         "spec": {"predictor": _filled(predictor)},
     }
+
+
+def facts_of(found: Version) -> dict[str, str]:
+    """Return what the annotations say of a registered version."""
+    came = {name: str(found.facts.get(name) or "") for name in ("pipeline", "run")}
+    return {"product": found.product, "registered": str(found.number), **came}
 
 
 def kind_of(claim: Claim, facts: Mapping[str, Any]) -> str:

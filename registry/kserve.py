@@ -13,6 +13,7 @@ from .inference_service import (
     KIND,
     KServe,
     Service,
+    facts_of,
     kind_of,
     manifest,
     settings_of,
@@ -80,9 +81,8 @@ def manifest_of(service: Service, found: Version) -> dict[str, Any]:
             f"{service.url} does not hold version {found.number} of {found.product} any more; "
             "promote that version, which copies it from the registry."
         )
-    facts = {"product": found.product, "registered": str(found.number)}
     kind = kind_of(claim, found.facts)
-    return manifest(settings_of(now), service.url, claim, kind, facts=facts)
+    return manifest(settings_of(now), service.url, claim, kind, facts=facts_of(found))
 
 
 def apply(wanted: Mapping[str, Any], *, dry_run: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ...clusters import NoClusterError
 from ...errors import PenstockError
 from ...registry.agreement import settle_bucket, settle_service
-from ...registry.inference_service import VERSION, KServe, Service, manifest
+from ...registry.inference_service import VERSION, KServe, Service, facts_of, manifest
 from ...registry.kserve import apply, read_service, settled
 from ...registry.object_store import ServingBucket, writing
 from ...registry.serving_bucket import publish as publish_to_bucket
@@ -130,7 +130,7 @@ def push_to_kserve(
     url = f"{bucket.url}/{claim.version}/"
     reason = _said(bucket, claim.version, url, there)
     if promotion:
-        facts = {**facts, "registered": str(promotion.version.number)}
+        facts = facts_of(promotion.version)
     try:
         settings = settled(settings)
     except NoClusterError as error:

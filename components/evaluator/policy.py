@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import Any
 
-import jsonschema
-import yaml
-
-from ... import schemas
-from ...errors import PenstockError
+from ...schemas.policy import checked_policy
 
 SCHEMA = "blessing_policy.schema.json"
 
@@ -47,24 +41,7 @@ def read_policy(content: Mapping[str, Any] | str | None) -> Policy:
     Raises:
         PenstockError: It is not one, with the place and what is expected there.
     """
-    if isinstance(content, str):
-        try:
-            content = yaml.safe_load(content)
-        except yaml.YAMLError as error:
-            said = " ".join(str(error).split())
-            raise PenstockError(f"The blessing policy is not YAML: {said}.") from error
-    found = {} if content is None else content
-    if not isinstance(found, Mapping):
-        raise PenstockError(
-            f"The blessing policy is {type(found).__name__}; give keys and values, such as "
-            "mode: confident."
-        )
-    schema = json.loads(resources.files(schemas).joinpath(SCHEMA).read_text(encoding="utf-8"))
-    for wrong in jsonschema.Draft202012Validator(schema).iter_errors(dict(found)):
-        where = "".join(f" at {part}" for part in wrong.path)
-        known = ", ".join(schema["properties"])
-        more = f"; it knows {known}" if wrong.validator == "additionalProperties" else ""
-        raise PenstockError(f"The blessing policy is wrong{where}: {wrong.message}{more}.")
+    found = checked_policy(content, SCHEMA, "blessing policy", "mode: confident")
     # Kubeflow hands numbers in dictionaries on as floats.
     whole = {"min_slice_size": int(found.get("min_slice_size", 0))}
     return Policy(**{**found, **whole})

@@ -219,6 +219,8 @@ class Driver:
             done = await self._in_thread(step, self.steps.attempt, begun.step, work)
             if done.state is not State.FAILED or wait is None or self.stopping.is_set():
                 break
+            if time.monotonic() - started + wait > retried_for(task.retry_policy):
+                break
             await self._pause(wait)
         done = replace(done, seconds=time.monotonic() - started, attempts=attempt)
         return self._ended(await self._in_thread(done, self.steps.end, begun, done))
@@ -308,8 +310,12 @@ def _joined(outcomes: list[Outcome], outputs: Values) -> Outcome:
 def waits(policy: pb.PipelineTaskSpec.RetryPolicy) -> Iterator[float | None]:
     """Yield how many seconds to wait after each attempt should it fail; None after the last."""
     wait = policy.backoff_duration.ToTimedelta().total_seconds()
-    longest = policy.backoff_max_duration.ToTimedelta().total_seconds() or float("inf")
     for _ in range(policy.max_retry_count):
-        yield min(wait, longest)
+        yield wait
         wait *= policy.backoff_factor or 2.0
     yield None
+
+
+def retried_for(policy: pb.PipelineTaskSpec.RetryPolicy) -> float:
+    """Return how many seconds after the first attempt began the last one may begin, as in Argo."""
+    return policy.backoff_max_duration.ToTimedelta().total_seconds() or float("inf")

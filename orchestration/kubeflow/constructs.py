@@ -45,6 +45,10 @@ def _task_findings(pipeline: Pipeline, task: pb.PipelineTaskSpec, where: str) ->
             f"{where} is a loop over artifacts, which Kubeflow refuses: loop over their URIs or "
             "names as parameters",
         )
+    if task.retry_policy.max_retry_count and component:
+        configs = pipeline.platforms.get("kubernetes", {})
+        config = configs.get(component.executor_label, {})
+        yield from _retry_findings(task, int(config.get("activeDeadlineSeconds", 0)), where)
     if executor is None:
         return
     if executor.HasField("importer") and task.trigger_policy.condition:
@@ -60,6 +64,26 @@ def _task_findings(pipeline: Pipeline, task: pb.PipelineTaskSpec, where: str) ->
         yield error(
             RULE,
             f"{where} is a {executor.WhichOneof('spec') or 'nothing'}: it runs on Vertex AI only",
+        )
+
+
+def _retry_findings(task: pb.PipelineTaskSpec, timeout: int, where: str) -> Iterator[Finding]:
+    # argo-workflows, workflow/controller/operator.go, processNodeRetries.
+    factor = task.retry_policy.backoff_factor
+    if not factor.is_integer():
+        yield warning(
+            RULE,
+            f"{where} is retried with the back-off factor {factor:g}, and Argo takes whole "
+            "numbers: the run ends in an error when the task fails",
+        )
+    longest = int(task.retry_policy.backoff_max_duration.ToTimedelta().total_seconds())
+    if timeout > longest or not longest:
+        attempt = f"one attempt may take {timeout} s" if timeout else "the first has begun before"
+        yield warning(
+            RULE,
+            f"{where} is not retried {longest} s after its first attempt began, and {attempt}: "
+            "give a longer backoff_max_duration; KFP's call makes it 1h at most, "
+            "retry.max_duration in --defaults does not",
         )
 
 

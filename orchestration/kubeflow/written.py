@@ -54,11 +54,16 @@ def _written(text: str) -> Written:
         _apply(step(), json.loads(text))
 
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
+    retry = spec["root"]["dag"]["tasks"]["step"].get("retryPolicy", {})
+    longest = json.loads(text).get("retry", {}).get("max_duration")
+    if retry and longest:
+        # KFP's call makes it an hour at most; Argo takes any.
+        retry["backoffMaxDuration"] = f"{_seconds(longest)}s"
     platforms = json_format.MessageToDict(pipeline.platform_spec).get("platforms", {})
     executors = platforms.get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
     return Written(
         spec["deploymentSpec"]["executors"]["exec-step"]["container"],
-        spec["root"]["dag"]["tasks"]["step"].get("retryPolicy", {}),
+        retry,
         executors.get("exec-step", {}),
     )
 
@@ -71,9 +76,7 @@ def _apply(task: Any, settings: Mapping[str, Any]) -> None:
         task.set_env_variable(name, value)
     retry = settings.get("retry", {})
     if retry.get("count"):
-        task.set_retry(
-            retry["count"], retry.get("backoff"), retry.get("factor"), retry.get("max_backoff")
-        )
+        task.set_retry(retry["count"], retry.get("backoff"), retry.get("factor"))
     for key, value in settings.get("node_selector", {}).items():
         kubernetes.add_node_selector(task, key, value)
     for toleration in settings.get("tolerations", []):

@@ -353,6 +353,16 @@ DOUBTFUL = {
         ),
         "task number is given the parameter m, which its component lacks",
     ),
+    "a fractional back-off": (
+        lambda d: tasks(d)["text"].update(
+            retryPolicy={"maxRetryCount": 2, "backoffFactor": 1.5, "backoffMaxDuration": "9s"}
+        ),
+        "text is retried with the back-off factor 1.5, and Argo takes whole numbers",
+    ),
+    "retries that never begin": (
+        lambda d: tasks(d)["text"].update(retryPolicy={"maxRetryCount": 2, "backoffFactor": 2}),
+        "text is not retried 0 s after its first attempt began, and the first has begun before",
+    ),
     "another compiler": (
         lambda d: d.update(sdkVersion="tfx-1.16.0"),
         "sdkVersion is tfx-1.16.0, not kfp-2.x",

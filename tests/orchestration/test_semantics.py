@@ -562,6 +562,14 @@ def test_retries_back_off(execute, tmp_path):
     assert 1.5 <= run.by_path["fail"].seconds < 4
 
 
+def test_no_retry_begins_after_the_longest_time(execute):
+    @dsl.pipeline
+    def retried():
+        fail().set_retry(5, backoff_duration="2s", backoff_max_duration="1s")
+
+    assert execute(retried).by_path["fail"].attempts == 1
+
+
 def test_environment_variables_reach_their_step_only(execute):
     @component
     def variable() -> str:

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..errors import PenstockError
 from .csv_options import CsvOptions
-from .csv_ranges import ByteRange, lines_before, open_range
+from .csv_ranges import ByteRange, open_range
+from .positions import Lines
 from .quarantine import Reject, parse_around
 
 GROUP_RECORDS = 20_000
@@ -48,8 +50,10 @@ def careful_batches(
     label: str,
     max_bytes: int,
     part: ByteRange | None = None,
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[tuple[pa.RecordBatch, Lines]]:
     """Yield the rows of a CSV file after the first `skip`, handing the malformed to `reject`.
+
+    With each batch come the numbers of the lines on which its rows begin.
 
     Args:
         file: The file, compressed when its ending says so.
@@ -68,20 +72,22 @@ def careful_batches(
     def refuse(record: Record, fault: Exception) -> None:
         refused.append(Reject(label, record.line, _reason(record, fault, names), record.bytes()))
 
-    def finish() -> Iterator[pa.RecordBatch]:
+    def finish() -> Iterator[tuple[pa.RecordBatch, Lines]]:
         yield from parse_around(group, parse, refuse)
         for row in sorted(refused, key=lambda r: r.line):
             reject(row)
         group.clear()
         refused.clear()
 
-    def parse(records: Sequence[Record]) -> pa.RecordBatch:
-        return _parse("".join(r.text for r in records).encode(), names, schema, options)
+    def parse(records: Sequence[Record]) -> tuple[pa.RecordBatch, Lines]:
+        text = "".join(r.text for r in records).encode()
+        lines = np.array([r.line for r in records], np.int64)
+        return _parse(text, names, schema, options), lines
 
     names: list[str] = list(options.columns or ())
     group: list[Record] = []
     refused: list[Reject] = []
-    first_line = 1 + (lines_before(file, part.start) if part else 0)
+    first_line = part.first_line if part else 1
     with open_text(file, part) as stream:
         records = _records(file, stream, options, max_bytes, first_line)
         if options.columns is None:

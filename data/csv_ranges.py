@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,18 @@ Places = np.ndarray[Any, Any]
 class ByteRange:
     """Bytes of a file, from the start of a record to the end of one; `end` is the first not in it.
 
-    `names` are the columns' names, which stand at the top of the file and not in a later range.
+    `names` are the columns' names, which stand at the top of the file and not in a later range;
+    `first_line` is the number of the range's first line in the file.
     """
 
     start: int
     end: int
     names: tuple[str, ...] = ()
+    first_line: int = 1
 
 
-def range_bounds(file: Path, options: CsvOptions) -> list[int]:
-    """Return where the ranges of a file begin, and its size: `[0, ..., size]`.
+def byte_ranges(file: Path, options: CsvOptions) -> list[ByteRange]:
+    """Return the ranges of a file in their order, without the columns' names.
 
     Each but the last has at least `RANGE_BYTES` bytes, unless a record is larger, and the first has
     the header. A file that is compressed, not much larger than one range, or irregular in its
@@ -53,42 +56,47 @@ def range_bounds(file: Path, options: CsvOptions) -> list[int]:
     """
     size = file.stat().st_size
     if size <= RANGE_BYTES * 3 // 2 or file.suffix in (".gz", ".bz2", ".zst"):
-        return [0, size]
-    state = _State(_first_record(file, options), options)
-    bounds = [0]
+        return [ByteRange(0, size)]
+    walk = _Walk(_first_record(file, options), options)
+    starts = [(0, 1)]
     with file.open("rb") as stream:
-        stream.seek(state.place)
+        stream.seek(walk.place)
         while block := stream.read(BLOCK_BYTES):
-            ends = state.record_ends(block, bounds[-1] + RANGE_BYTES)
-            if ends is None:
-                return [0, size]
-            bounds += ends
+            found = walk.record_ends(block, starts[-1][0] + RANGE_BYTES)
+            if found is None:
+                return [ByteRange(0, size)]
+            starts += found
     # The rest is not worth a range of its own.
-    if size - bounds[-1] <= RANGE_BYTES // 2 and len(bounds) > 1:
-        bounds.pop()
-    return [*bounds, size]
+    if size - starts[-1][0] <= RANGE_BYTES // 2 and len(starts) > 1:
+        starts.pop()
+    return [
+        ByteRange(start, end, first_line=line)
+        for (start, line), (end, _) in pairwise([*starts, (size, 0)])
+    ]
 
 
-class _State:
-    """Where a walk through a file is, and whether it is within quotes."""
+class _Walk:
+    """Where a walk through a file is, on which line, and whether it is within quotes."""
 
     def __init__(self, place: int, options: CsvOptions) -> None:
         self.place = place
+        self.line = 1 + options.skip_lines
         self.quote = ord(options.quote) if options.quote else None
         self.ends = np.array([ord(options.delimiter), NEWLINE, RETURN], np.uint8)
         self.within = False
         # What stands before a file's first record opens a field too.
         self.last = NEWLINE
 
-    def record_ends(self, block: bytes, wanted: int) -> list[int] | None:
-        """Return the ends of the first record that ends at `wanted` or later, and so on.
+    def record_ends(self, block: bytes, wanted: int) -> list[tuple[int, int]] | None:
+        """Return the end of the first record that ends at `wanted` or later, and so on.
 
         Args:
             block: The bytes from `place` on, which is moved to their end.
             wanted: A place in the file; the next one is `RANGE_BYTES` after the end that is found.
 
         Returns:
-            Places in the file; None when a quote is not where RFC 4180 has it.
+            Places in the file, each with the number of the line that begins there; None when a
+            quote is not where RFC 4180 has it.
         """
         data = np.frombuffer(block, np.uint8)
         quotes = np.zeros(0, np.int64)
@@ -97,16 +105,27 @@ class _State:
         if not self._are_regular(data, quotes):
             return None
         found = []
+        seen = 0
         while wanted <= self.place + len(data):
             end = self._next_end(data, quotes, max(wanted - 1 - self.place, 0))
             if end is None:
                 break
-            found.append(self.place + end)
-            wanted = found[-1] + RANGE_BYTES
+            self._count(block, seen, end)
+            found.append((self.place + end, self.line))
+            wanted, seen = self.place + end + RANGE_BYTES, end
+        self._count(block, seen, len(block))
         self.within ^= bool(len(quotes) % 2)
         self.last = int(data[-1])
         self.place += len(data)
         return found
+
+    def _count(self, block: bytes, start: int, end: int) -> None:
+        r"""Count the lines that end in a stretch of a block: by `\n`, `\r` or both."""
+        self.line += block.count(b"\n", start, end)
+        if block.find(b"\r", start, end) >= 0:
+            self.line += block.count(b"\r", start, end) - block.count(b"\r\n", start, end)
+        if start == 0 < end and self.last == RETURN and block[0] == NEWLINE:
+            self.line -= 1
 
     def _are_regular(self, data: Places, quotes: Places) -> bool:
         """Tell whether quotes open and close where fields do, as far as this block shows."""
@@ -156,17 +175,3 @@ def open_range(file: Path, part: ByteRange | None) -> Iterator[pa.NativeFile]:
     else:
         with pa.OSFile(str(file)) as whole:
             yield whole.get_stream(part.start, part.end - part.start)
-
-
-def lines_before(file: Path, place: int) -> int:
-    r"""Return how many lines end before a place that follows a line break.
-
-    Lines end as Python's `newline=""` has it: by `\n`, `\r` or both.
-    """
-    lines, returned = 0, False
-    with file.open("rb") as stream:
-        while block := stream.read(min(BLOCK_BYTES, place - stream.tell())):
-            lines += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
-            lines -= returned and block.startswith(b"\n")
-            returned = block.endswith(b"\r")
-    return lines

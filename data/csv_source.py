@@ -9,9 +9,8 @@ as in pandas. Arrow reads the file in blocks; from the first block that it canno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,8 +19,10 @@ import pyarrow.csv as pacsv
 
 from ..errors import PenstockError
 from .csv_faults import careful_batches, header_is_utf8, unreadable
+from .csv_lines import RowLines
 from .csv_options import CsvOptions
-from .csv_ranges import ByteRange, open_range, range_bounds
+from .csv_ranges import ByteRange, byte_ranges, open_range
+from .positions import Lines
 from .quarantine import Reject
 
 # Types are inferred from a file's first block; memory holds some forty blocks at most,
@@ -85,15 +86,15 @@ def csv_ranges(file: Path, options: CsvOptions) -> list[ByteRange | None]:
     Raises:
         PenstockError: The file is not CSV.
     """
-    bounds = range_bounds(file, options)
-    if len(bounds) == 2:
+    ranges = byte_ranges(file, options)
+    if len(ranges) == 1:
         return [None]
     try:
         with _open(file, options, skip_ragged=True) as reader:
             names = tuple(reader.schema.names)
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         raise unreadable(file, error, BLOCK_BYTES) from error
-    return [ByteRange(start, end, names) for start, end in pairwise(bounds)]
+    return [replace(part, names=names) for part in ranges]
 
 
 def csv_batches(
@@ -103,8 +104,10 @@ def csv_batches(
     reject: Callable[[Reject], None],
     label: str = "",
     part: ByteRange | None = None,
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[tuple[pa.RecordBatch, Lines]]:
     """Yield the rows of a CSV file as batches of `schema`, a block of the file at a time.
+
+    With each batch come the numbers of the lines on which its rows begin, from the top of the file.
 
     Args:
         file: The file, compressed when its ending says so.
@@ -123,11 +126,16 @@ def csv_batches(
     if part is not None and part.start:
         options = replace(options, columns=part.names, skip_lines=0)
     try:
-        with _open(file, options, schema, part=part) as reader:
+        with (
+            closing(RowLines(file, options, part)) as lines,
+            _open(file, options, schema, part=part, lines=lines) as reader,
+        ):
             for batch in reader:
+                found = lines.take(batch.num_rows)
                 if batch.num_rows:
-                    yield batch
+                    yield batch, found
                     rows += batch.num_rows
+            lines.finish()
             return
     except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         fault = error
@@ -147,12 +155,13 @@ def _open(
     schema: pa.Schema | None = None,
     skip_ragged: bool = False,
     part: ByteRange | None = None,
+    lines: RowLines | None = None,
 ) -> Iterator[pacsv.CSVStreamingReader]:
     ragged = {"invalid_row_handler": lambda row: "skip"} if skip_ragged else {}
     with (
         open_range(file, part) as stream,
         pacsv.open_csv(
-            stream,
+            stream if lines is None else lines.watch(stream),
             read_options=options.read(block_size=BLOCK_BYTES),
             parse_options=options.parse(**ragged),
             convert_options=options.convert(

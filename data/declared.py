@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from ..errors import PenstockError
 from .arrow_kinds import is_list, is_text
+from .positions import Lines
 
 if TYPE_CHECKING:
     from tensorflow_metadata.proto.v0 import schema_pb2
@@ -55,7 +56,9 @@ def held_type(declared: pa.DataType | None, found: pa.DataType) -> pa.DataType:
     return found if same_kind else declared
 
 
-def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: int) -> pa.Array:
+def cast_column(
+    array: pa.Array, kind: pa.DataType, name: str, where: str, rows: Sequence[int] | Lines
+) -> pa.Array:
     """Return a column in the type `kind`; text does not become a number, nor a number text.
 
     Args:
@@ -63,7 +66,7 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
         kind: The type wanted.
         name: The column's name.
         where: What messages call the file.
-        row: The number of the first value's row in the file, from 1.
+        rows: The number in the file of each value's row, from 1.
 
     Raises:
         PenstockError: A value does not fit; the sentence names file, row and column.
@@ -73,7 +76,7 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
     if pa.types.is_struct(kind) and pa.types.is_struct(array.type):
         own = [field.name for field in _fields(array.type)]
         parts = [
-            cast_column(array.field(own.index(f.name)), f.type, f"{name}.{f.name}", where, row)
+            cast_column(array.field(own.index(f.name)), f.type, f"{name}.{f.name}", where, rows)
             if f.name in own
             else pa.nulls(len(array), f.type)
             for f in _fields(kind)
@@ -87,7 +90,7 @@ def cast_column(array: pa.Array, kind: pa.DataType, name: str, where: str, row: 
         place = _first_misfit(array, kind)
         value = array[place].as_py()
         raise PenstockError(
-            f"{where}, row {row + place}, has {value!r} in column {name!r}, which is "
+            f"{where}, row {rows[place]}, has {value!r} in column {name!r}, which is "
             f"{array.type}, expected {kind}; mend the value, or write the column in one type "
             "throughout, as the schema declares it."
         ) from error

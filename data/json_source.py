@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pajson
 
 from ..errors import PenstockError
+from .positions import Lines
 from .quarantine import Reject, parse_around
-from .record_sources import broken
+from .record_sources import Numbered, broken
 
 BLOCK_BYTES = 8 << 20
 
 
-def json_batches(
-    file: Path, label: str, reject: Callable[[Reject], None]
-) -> Iterator[pa.RecordBatch]:
+def json_batches(file: Path, label: str, reject: Callable[[Reject], None]) -> Iterator[Numbered]:
     """Yield the rows of a file with one JSON object per line, compressed when its ending says so.
 
     Dates and times stay the text they are.
@@ -34,7 +34,7 @@ def json_batches(
     texts: dict[str, pa.DataType] = {}
     order: dict[str, None] = {}
 
-    def parse(records: Sequence[tuple[int, bytes]]) -> pa.Table:
+    def parse(records: Sequence[tuple[int, bytes]]) -> tuple[pa.Table, Lines]:
         data = b"".join(line for _, line in records)
         data.decode("utf-8")
         try:
@@ -56,7 +56,8 @@ def json_batches(
         _check_integers(table, records, label)
         table = _sound(table, records)
         # Arrow puts the columns that it is told of first.
-        return table.select([name for name in order if name in table.column_names])
+        lines = np.array([line for line, _ in records], np.int64)
+        return table.select([name for name in order if name in table.column_names]), lines
 
     def refuse(record: tuple[int, bytes], fault: Exception) -> None:
         reason = str(fault).partition("\n")[0].rstrip(".")
@@ -71,8 +72,10 @@ def json_batches(
             while lines := stream.readlines(BLOCK_BYTES):
                 numbered = [(n, text) for n, text in enumerate(lines, line) if text.strip()]
                 line += len(lines)
-                for table in parse_around(numbered, parse, refuse):
-                    yield from table.combine_chunks().to_batches()
+                for table, found in parse_around(numbered, parse, refuse):
+                    for batch in table.combine_chunks().to_batches():
+                        yield batch, found[: batch.num_rows]
+                        found = found[batch.num_rows :]
     except OSError as error:
         raise broken(label, "JSON lines", error) from error
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from ..errors import PenstockError
 from .arrow_kinds import is_list
 from .declared import cast_column, held_type
 from .filters import filter_columns, filter_expression
+from .positions import Lines, ShardPositions
 
 BATCH_ROWS = 131_072
 
@@ -53,36 +55,43 @@ def parquet_batches(
     file: Path,
     schema: pa.Schema,
     label: str = "",
-    first_row: int = 1,
+    piece: bool = False,
     row_groups: list[int] | None = None,
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[tuple[pa.RecordBatch, Lines]]:
     """Yield the rows of a Parquet file as batches of `schema`.
+
+    With each batch come the numbers of its rows, from 1.
 
     Args:
         file: The file.
         schema: The columns to read, in this order, and their types. One that the file lacks is
             missing in every row.
         label: What messages call the file; its path when empty.
-        first_row: The number of the file's first row, in messages.
-        row_groups: Which row groups to read, in a run; all when None.
+        piece: Whether its rows are some of another file's, where they have the numbers that count;
+            they lie beside it as `penstock.data.positions` has it.
+        row_groups: Which row groups to read, in ascending order; all when None.
 
     Raises:
         PenstockError: The file is broken, or a value does not fit its column's type.
     """
-    row = first_row
+    known = ShardPositions(file) if piece else None
     try:
         with pq.ParquetFile(file) as reader:
             own = set(reader.schema_arrow.names)
             names = [name for name in schema.names if name in own]
-            if row_groups:
-                before = map(reader.metadata.row_group, range(row_groups[0]))
-                row += sum(group.num_rows for group in before)
+            places = _numbers(reader.metadata, row_groups)
+            done = 0
             for batch in reader.iter_batches(BATCH_ROWS, row_groups=row_groups, columns=names):
-                arrays = [_column(batch, field, label or str(file), row) for field in schema]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-                row += batch.num_rows
+                rows = places(done, batch.num_rows)
+                lines = known.take(rows)["line"].to_numpy() if known else rows + 1
+                arrays = [_column(batch, field, label or str(file), lines) for field in schema]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema), lines
+                done += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise _unreadable(file, error) from error
+    finally:
+        if known:
+            known.close()
 
 
 def row_group_runs(file: Path, rows: int) -> list[tuple[int, ...]]:
@@ -138,6 +147,26 @@ def matching_row_groups(
     return sorted(wanted), sum(rows for place, rows in every.items() if place not in wanted)
 
 
+def _numbers(
+    metadata: pq.FileMetaData, row_groups: list[int] | None
+) -> Callable[[int, int], Lines]:
+    """Return what tells the numbers in the file, from 0, of rows of some row groups.
+
+    It is given how many of their rows come before, and how many there are.
+    """
+    sizes = [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)]
+    starts = np.cumsum([0, *sizes])
+    chosen = range(len(sizes)) if row_groups is None else row_groups
+    begins = np.cumsum([0, *(sizes[group] for group in chosen)])
+    shifts = np.array([starts[group] for group in chosen]) - begins[:-1]
+
+    def numbers(before: int, rows: int) -> Lines:
+        places = np.arange(before, before + rows)
+        return places + shifts[np.searchsorted(begins, places, side="right") - 1]
+
+    return numbers
+
+
 def _kept_type(file: str, name: str, kind: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(kind):
         return _kept_type(file, name, kind.value_type)
@@ -175,11 +204,11 @@ def _kept_type(file: str, name: str, kind: pa.DataType) -> pa.DataType:
     )
 
 
-def _column(batch: pa.RecordBatch, field: pa.Field, label: str, row: int) -> pa.Array:
+def _column(batch: pa.RecordBatch, field: pa.Field, label: str, lines: Lines) -> pa.Array:
     place = batch.schema.get_field_index(field.name)
     if place < 0:
         return pa.nulls(batch.num_rows, field.type)
-    return cast_column(batch.column(place), field.type, field.name, label, row)
+    return cast_column(batch.column(place), field.type, field.name, label, lines)
 
 
 def _unreadable(file: Path, error: Exception) -> PenstockError:

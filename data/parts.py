@@ -10,6 +10,7 @@ import pyarrow as pa
 from .csv_ranges import ByteRange
 from .csv_source import csv_batches, csv_ranges
 from .parquet_source import parquet_batches, row_group_runs
+from .positions import Lines
 from .sources import Reading, Rejecter, format_of
 from .spans import SourceFile
 
@@ -45,8 +46,10 @@ def parts_of(file: SourceFile, reading: Reading) -> list[Part]:
 
 def read_batches(
     part: Part, schema: pa.Schema, reading: Reading, reject: Rejecter
-) -> Iterator[pa.RecordBatch]:
+) -> Iterator[tuple[pa.RecordBatch, Lines]]:
     """Yield the rows of a part in the types of `schema`, the malformed ones to `reject`.
+
+    With each batch come the numbers in the source of its rows' lines, rows or records, from 1.
 
     Args:
         part: What to read.
@@ -62,4 +65,5 @@ def read_batches(
         yield from csv_batches(file.path, schema, reading.csv, reject, file.label, part.bytes)
     else:
         groups = None if part.row_groups is None else list(part.row_groups)
-        yield from parquet_batches(file.path, schema, file.label, file.first_row, groups)
+        piece = bool(file.piece_of)
+        yield from parquet_batches(file.path, schema, file.label, piece, groups)

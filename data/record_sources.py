@@ -16,14 +16,17 @@ import pyarrow.compute as pc
 
 from ..errors import PenstockError
 from .declared import cast_column
+from .positions import Lines
 from .quarantine import Reject, parse_around
 
 BATCH_RECORDS = 20_000
 
 Rejecter = Callable[[Reject], None]
+# Rows, and the numbers of their lines, records or rows in the source, from 1.
+Numbered = tuple[pa.RecordBatch, Lines]
 
 
-def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.RecordBatch]:
+def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[Numbered]:
     """Yield the `tf.Example`s of a TFRecord file, compressed when its ending is `.gz` or `.zlib`.
 
     A feature becomes a list column; where no list of a batch is longer than one, a plain column.
@@ -37,8 +40,9 @@ def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.Re
 
     decoder = ExamplesToRecordBatchDecoder()
 
-    def parse(records: Sequence[tuple[int, bytes]]) -> pa.RecordBatch:
-        return _plain(decoder.DecodeBatch([record for _, record in records]))
+    def parse(records: Sequence[tuple[int, bytes]]) -> Numbered:
+        numbers = np.array([number for number, _ in records], np.int64)
+        return _plain(decoder.DecodeBatch([record for _, record in records])), numbers
 
     def refuse(record: tuple[int, bytes], fault: Exception) -> None:
         reject(Reject(label, record[0], "not a tf.Example", record[1]))
@@ -55,7 +59,7 @@ def tfrecord_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.Re
         raise broken(label, "TFRecord", error) from error
 
 
-def avro_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.RecordBatch]:
+def avro_batches(file: Path, label: str, reject: Rejecter) -> Iterator[Numbered]:
     """Yield the records of an Avro container file.
 
     Raises:
@@ -70,20 +74,21 @@ def avro_batches(file: Path, label: str, reject: Rejecter) -> Iterator[pa.Record
     try:
         with file.open("rb") as stream:
             records = []
+            number = 0
             reader = fastavro.reader(stream)
             _refuse_maps(reader.writer_schema, label)
-            for record in reader:
+            for number, record in enumerate(reader, 1):
                 records.append(record)
                 if len(records) == BATCH_RECORDS:
-                    yield _from_records(records, label)
+                    yield _numbered(_from_records(records, label), number)
                     records = []
             if records:
-                yield _from_records(records, label)
+                yield _numbered(_from_records(records, label), number)
     except (ValueError, EOFError, OSError, TypeError, IndexError, StopIteration) as error:
         raise broken(label, "Avro", error) from error
 
 
-def sql_batches(url: str, query: str, label: str) -> Iterator[pa.RecordBatch]:
+def sql_batches(url: str, query: str, label: str) -> Iterator[Numbered]:
     """Yield the rows that a query gives, streamed where the database's driver can.
 
     Args:
@@ -108,9 +113,12 @@ def sql_batches(url: str, query: str, label: str) -> Iterator[pa.RecordBatch]:
                 raise PenstockError(
                     f"The query of {label} gives two columns one name; name them apart with AS."
                 )
+            number = 0
             for part in rows.partitions():
                 columns = zip(*part, strict=True)
-                yield _from_columns(dict(zip(names, map(list, columns), strict=True)), label)
+                number += len(part)
+                batch = _from_columns(dict(zip(names, map(list, columns), strict=True)), label)
+                yield _numbered(batch, number)
         engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         reason = str(getattr(error, "orig", None) or error).partition("\n")[0].rstrip(".")
@@ -118,6 +126,11 @@ def sql_batches(url: str, query: str, label: str) -> Iterator[pa.RecordBatch]:
             f"The query of {label} failed ({reason}); correct the query, the URL, or install the "
             "database's driver."
         ) from error
+
+
+def _numbered(batch: pa.RecordBatch, last: int) -> Numbered:
+    """Return rows with their numbers, which follow one another up to `last`."""
+    return batch, np.arange(last - batch.num_rows, last) + 1
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -171,7 +184,9 @@ def _from_columns(columns: dict[str, list[Any]], label: str) -> pa.RecordBatch:
 def _without_decimals(array: pa.Array) -> pa.Array:
     """Return an array with floats in place of decimals, inside lists and structs too."""
     kind = _float_for_decimal(array.type)
-    return array if kind == array.type else cast_column(array, kind, "", "", 1)
+    return (
+        array if kind == array.type else cast_column(array, kind, "", "", range(1, len(array) + 1))
+    )
 
 
 def _float_for_decimal(kind: pa.DataType) -> pa.DataType:

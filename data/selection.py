@@ -11,9 +11,12 @@ import pyarrow as pa
 
 from ..errors import PenstockError
 from .filters import apply_filter, check_filter, filter_columns, filter_expression
+from .positions import Lines
 from .row_hash import Hashes, mix, row_hashes
 
 COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
+# What the lines are called among a file's columns, while a filter looks at them.
+LINE = "\0line"
 # Makes the draw of a sample independent of the draw of a split.
 SAMPLE_SALT = np.uint64(0xD1B54A32D192ED03)
 
@@ -45,19 +48,26 @@ class Selection:
             return schema
         return pa.schema([schema.field(name) for name in self.columns])
 
-    def rows(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Hashes]:
-        """Return the rows that are kept, all their columns, and their hashes over the kept ones.
+    def rows(self, batch: pa.RecordBatch, lines: Lines) -> tuple[pa.RecordBatch, Hashes, Lines]:
+        """Return the rows that are kept with all columns, their hashes over the kept, their lines.
 
         The sample goes by a row's content: equal rows are kept or left out together, in every run.
         """
         if self.where:
+            names = batch.schema.names
+            batch = pa.RecordBatch.from_arrays(
+                [*batch.columns, pa.array(lines)], names=[*names, LINE]
+            )
             batch = apply_filter(batch, filter_expression(self.where))
+            *columns, kept = batch.columns
+            batch = pa.RecordBatch.from_arrays(columns, names=names)
+            lines = kept.to_numpy()
         hashes = row_hashes(batch, self.columns)
         if self.sample_rate < 1:
             drawn = (mix(hashes ^ SAMPLE_SALT) >> np.uint64(11)).astype(np.float64) * 2.0**-53
             chosen = drawn < self.sample_rate
-            batch, hashes = batch.filter(pa.array(chosen)), hashes[chosen]
-        return batch, hashes
+            batch, hashes, lines = batch.filter(pa.array(chosen)), hashes[chosen], lines[chosen]
+        return batch, hashes, lines
 
 
 @dataclass(frozen=True)

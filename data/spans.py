@@ -44,7 +44,6 @@ class SourceFile:
         shown: Its URL, or what messages call it when not by its path.
         query: What to ask, when `shown` is a database.
         piece_of: The format of the file that this is a piece of, as Parquet.
-        first_row: The number of its first row in that file, from 1.
     """
 
     path: Path
@@ -55,7 +54,6 @@ class SourceFile:
     shown: str = ""
     query: str = ""
     piece_of: str = ""
-    first_row: int = 1
 
     @property
     def label(self) -> str:

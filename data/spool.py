@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 
 from ..errors import PenstockError
 from .json_source import json_batches
+from .positions import Lines, PositionsWriter, positions
 from .quarantine import Quarantine
-from .record_sources import avro_batches, sql_batches, tfrecord_batches
+from .record_sources import Numbered, avro_batches, sql_batches, tfrecord_batches
 from .remote import copy_remote, is_url
 from .sources import Reading, format_of
 from .spans import SourceFile
@@ -26,12 +27,13 @@ READERS = {"jsonl": json_batches, "tfrecord": tfrecord_batches, "avro": avro_bat
 
 @dataclass(frozen=True)
 class Prepared:
-    """A source as local files: its pieces, its size in bytes, its rows that were malformed.
+    """A source as local files: its format, pieces, size in bytes, its rows that were malformed.
 
     The size is None for a query. `changed` is when a local file was last changed, in nanoseconds.
     """
 
     file: SourceFile
+    format: str
     pieces: tuple[SourceFile, ...]
     bytes: int | None
     rejected: int = 0
@@ -86,37 +88,52 @@ def prepare(
             pieces = tuple(_write(batches, folder, number, file, kind))
             if local is not file:
                 local.path.unlink()
-        prepared.append(Prepared(file, pieces, size, quarantine.rows - before, changed))
+        prepared.append(Prepared(file, kind, pieces, size, quarantine.rows - before, changed))
     return prepared
 
 
 def _write(
-    batches: Iterator[pa.RecordBatch], folder: Path, number: int, file: SourceFile, kind: str
+    batches: Iterator[Numbered], folder: Path, number: int, file: SourceFile, kind: str
 ) -> Iterator[SourceFile]:
     """Write batches as Parquet files, a new one where the columns or types change."""
-    writer: pq.ParquetWriter | None = None
-    schema: pa.Schema | None = None
-    count, row = 0, 1
+    piece: _Piece | None = None
+    count = 0
     try:
-        for batch in batches:
-            if writer is None or batch.schema != schema:
-                if writer is not None:
-                    writer.close()
-                schema = batch.schema
+        for batch, lines in batches:
+            if piece is None or batch.schema != piece.schema:
+                if piece is not None:
+                    piece.close()
                 path = folder / f"{number:05d}-{count:05d}.parquet"
-                try:
-                    writer = pq.ParquetWriter(path, schema, compression="lz4")
-                except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
-                    raise PenstockError(
-                        f"{file.label} has columns that Examples do not hold ({error}); make them "
-                        "booleans, numbers, dates, timestamps, strings, or lists or structs of "
-                        "these, with at least one field."
-                    ) from error
-                shown = file.label
-                yield replace(file, path=path, shown=shown, query="", piece_of=kind, first_row=row)
+                piece = _Piece(path, batch.schema, file.label)
+                yield replace(file, path=path, shown=file.label, query="", piece_of=kind)
                 count += 1
-            writer.write_table(pa.Table.from_batches([batch]))
-            row += batch.num_rows
+            piece.write(batch, lines)
     finally:
-        if writer is not None:
-            writer.close()
+        if piece is not None:
+            piece.close()
+
+
+class _Piece:
+    """A Parquet file of rows with the lines that they have in their source."""
+
+    def __init__(self, path: Path, schema: pa.Schema, label: str) -> None:
+        self.schema = schema
+        try:
+            self._rows = pq.ParquetWriter(path, schema, compression="lz4")
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+            raise PenstockError(
+                f"{label} has columns that Examples do not hold ({error}); make them booleans, "
+                "numbers, dates, timestamps, strings, or lists or structs of these, with at least "
+                "one field."
+            ) from error
+        self._positions = PositionsWriter(path)
+
+    def write(self, batch: pa.RecordBatch, lines: Lines) -> None:
+        """Append rows."""
+        self._rows.write_table(pa.Table.from_batches([batch]))
+        self._positions.write([positions(0, lines)])
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._rows.close()
+        self._positions.close()

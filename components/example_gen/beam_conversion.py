@@ -82,7 +82,7 @@ def convert_element(element: Element, folder: Path, plan: Plan, max_share: float
     writers = plan.writers(folder, f"part-{element.number:05d}-", keep_empty=False)
     counted = Counted(sums=dict.fromkeys(plan.division.splits, ContentSum()))
     try:
-        convert_part(element.part, plan, writers, counted, quarantine)
+        convert_part(element.part, element.source, plan, writers, counted, quarantine)
         quarantine.close()
         record = {
             "good": counted.good,

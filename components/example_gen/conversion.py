@@ -13,6 +13,7 @@ from ...data.examples import Shard
 from ...data.leakage import Leakage
 from ...data.parquet_source import matching_row_groups
 from ...data.parts import Part, parts_of, read_batches
+from ...data.positions import positions
 from ...data.quarantine import Quarantine, Reject
 from ...data.row_hash import ContentSum
 from ...data.selection import Layout, Selection
@@ -102,11 +103,11 @@ def convert(
     counted = Counted(sums=dict.fromkeys(plan.division.splits, ContentSum()))
     rows_of = {}
     span_rows: dict[str, list[tuple[int, int]]] = {split: [] for split in writers}
-    for source in sources:
+    for number, source in enumerate(sources):
         before, by_split = counted.good + quarantine.rows, dict(counted.sums)
         for piece in source.pieces:
             for part in parts_of(piece, plan.reading):
-                convert_part(part, plan, writers, counted, quarantine, leakage)
+                convert_part(part, number, plan, writers, counted, quarantine, leakage)
         rows_of[source] = counted.good + quarantine.rows - before + source.rejected
         for split, total in counted.sums.items():
             rows = total.rows - by_split[split].rows
@@ -120,6 +121,7 @@ def convert(
 
 def convert_part(
     part: Part,
+    source: int,
     plan: Plan,
     writers: Mapping[str, ShardWriter],
     counted: Counted,
@@ -130,6 +132,7 @@ def convert_part(
 
     Args:
         part: What to read.
+        source: The number of its source.
         plan: What to do to every row.
         writers: Where rows go, by split.
         counted: What was counted so far.
@@ -143,8 +146,8 @@ def convert_part(
         part = replace(part, row_groups=tuple(groups))
         counted.good += passed
         counted.filtered += passed
-    for batch in read_batches(part, plan.schema, plan.reading, quarantine.add):
-        rows, hashes = plan.selection.rows(batch)
+    for batch, lines in read_batches(part, plan.schema, plan.reading, quarantine.add):
+        rows, hashes, lines = plan.selection.rows(batch, lines)
         counted.good += batch.num_rows
         counted.filtered += batch.num_rows - rows.num_rows
         places = plan.division.places(rows, hashes, part.file)
@@ -156,7 +159,7 @@ def convert_part(
             leakage.add(kept, hashes, places)
         for place, split in enumerate(plan.division.splits):
             chosen = places == place
-            writers[split].write(kept.filter(pa.array(chosen)))
+            writers[split].write(kept.filter(pa.array(chosen)), positions(source, lines[chosen]))
             counted.sums[split] += ContentSum.of(hashes[chosen])
 
 

@@ -205,8 +205,9 @@ def _kept_rows(
     for source in sources:
         for file in source.pieces:
             for part in parts_of(file, reading):
-                for batch in read_batches(part, schema, reading, lambda _: None):
-                    yield selection.rows(batch)
+                for batch, lines in read_batches(part, schema, reading, lambda _: None):
+                    rows, hashes, _ = selection.rows(batch, lines)
+                    yield rows, hashes
 
 
 def _leakage(check: LeakageCheck, division: Division, folder: Path) -> Leakage | None:
@@ -262,6 +263,7 @@ def _source(origin: dict[str, Any], done: Conversion, plan: Plan) -> dict[str, A
             "path": prepared.file.name,
             "span": prepared.file.span,
             "version": prepared.file.version,
+            "format": prepared.format,
             **({"split": prepared.file.split} if prepared.file.split is not None else {}),
             "rows": rows,
             "bytes": prepared.bytes,

@@ -110,6 +110,7 @@ def test_the_manifest_tells_source_spans_and_versions(trips, tmp_path):
                 "path": f"span-0{span}/v1.csv",
                 "span": span,
                 "version": 1,
+                "format": "csv",
                 "rows": 1000,
                 "bytes": (tmp_path / f"span-0{span}" / "v1.csv").stat().st_size,
             }

@@ -217,6 +217,7 @@ def test_an_answer_to_a_query_is_read(tmp_path, monkeypatch):
                 "path": "sqlite:///$FOLDER/x.db",
                 "span": None,
                 "version": None,
+                "format": "sql",
                 "rows": 2,
                 "bytes": None,
             }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from penstock.components.example_gen.executor import generate_examples
 from penstock.data import csv_ranges as ranges_module
 from penstock.data.csv_options import CsvOptions
-from penstock.data.csv_ranges import lines_before, range_bounds
+from penstock.data.csv_ranges import ByteRange, byte_ranges
 from penstock.data.csv_source import csv_batches, csv_ranges
 from penstock.data.examples import read_manifest, read_table
 
@@ -45,7 +45,7 @@ def read(file, options, size, block):
         rejects, rows = [], []
         parts = csv_ranges(file, options)
         for part in parts:
-            for batch in csv_batches(file, SCHEMA, options, rejects.append, "x.csv", part):
+            for batch, _ in csv_batches(file, SCHEMA, options, rejects.append, "x.csv", part):
                 rows += batch.to_pylist()
     return rows, rejects, parts
 
@@ -104,15 +104,15 @@ def test_a_file_with_irregular_quotes_stays_whole(tmp_path, monkeypatch, line):
     file = tmp_path / "x.csv"
     rows = b"a,b\n" + b"x,1\n" * 20
     file.write_bytes(rows)
-    assert len(range_bounds(file, CsvOptions())) > 4
+    assert len(byte_ranges(file, CsvOptions())) > 3
     # Without quotes a quote is a letter.
     file.write_bytes(rows + line + b"\n" + b"x,1\n" * 20)
-    assert len(range_bounds(file, CsvOptions(quote=""))) > 8
+    assert len(byte_ranges(file, CsvOptions(quote=""))) > 7
     if b"never" in line:
         return
     for block in range(1, 10):
         monkeypatch.setattr(ranges_module, "BLOCK_BYTES", block)
-        assert range_bounds(file, CsvOptions()) == [0, file.stat().st_size]
+        assert byte_ranges(file, CsvOptions()) == [ByteRange(0, file.stat().st_size)]
 
 
 def test_options_hold_in_every_range(tmp_path):
@@ -125,15 +125,21 @@ def test_options_hold_in_every_range(tmp_path):
     assert [(r.line, r.text) for r in rejects] == [(2 + 50 * 3 + 1, b"x;y")]
 
 
-@given(text=st.text(st.sampled_from("x\r\n"), max_size=30), block=st.integers(1, 9))
-def test_lines_are_counted_as_python_reads_them(text, block, tmp_path_factory):
-    file = tmp_path_factory.getbasetemp() / "lines.txt"
-    file.write_bytes(text.encode())
+@given(
+    texts=st.lists(st.text(st.sampled_from("x\r\n"), max_size=9), min_size=1, max_size=9),
+    block=st.integers(1, 9),
+)
+def test_ranges_know_their_first_line_as_python_counts_lines(texts, block, tmp_path_factory):
+    file = tmp_path_factory.getbasetemp() / "lines.csv"
+    data = "a\n" + "\n".join(texts) + "\n"
+    file.write_bytes(data.encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranges_module, "BLOCK_BYTES", block)
-        for place in [n + 1 for n, letter in enumerate(text) if letter == "\n"]:
-            expected = len(io.StringIO(text[:place], newline="").readlines())
-            assert lines_before(file, place) == expected
+        patch.setattr(ranges_module, "RANGE_BYTES", 3)
+        parts = byte_ranges(file, CsvOptions())
+    for part in parts:
+        before = io.StringIO(data[: part.start], newline="").readlines()
+        assert part.first_line == 1 + len(before)
 
 
 @pytest.mark.parametrize("beam", [None, []])

@@ -95,10 +95,11 @@ def find_rows(work: Path, schema: schema_pb2.Schema) -> int:
     for split in statistics_splits(work / "statistics"):
         with open_split(work / "examples", split, work / "spill") as rows:
             rules = rules_of_schema(schema, rows.columns)
-            for rule, count in zip(rules, count_offending(rows, rules), strict=True):
-                found += count
-                if count:
-                    sample_offending(rows, rule, 100)
+            counts = count_offending(rows, rules)
+            broken = [(rule, count) for rule, count in zip(rules, counts, strict=True) if count]
+            if broken:
+                sample_offending(rows, *zip(*broken, strict=True), 100)
+            found += sum(counts)
     return found
 
 

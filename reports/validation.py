@@ -121,6 +121,8 @@ def validation_markdown(verdict: Mapping[str, Any]) -> str:
         lines += ["", "| split | feature | rule | what | rows |", "|---|---|---|---|---|"]
     for name, anomaly in rows[:50]:
         offending = "" if anomaly["offending"] is None else precise(anomaly)
+        if anomaly["examples"]:
+            offending += f", first at {anomaly['examples'][0]['place']}"
         cells = (name, anomaly["feature"] or "", anomaly["rule"], anomaly["description"], offending)
         lines.append(f"| {' | '.join(_plain(str(cell)) for cell in cells)} |")
     if len(rows) > 50:

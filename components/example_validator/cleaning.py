@@ -23,6 +23,7 @@ from ...data.examples import (
     write_manifest,
 )
 from ...data.output import link_file, new_folder
+from ...data.positions import open_positions
 from ...data.row_hash import ContentSum, content_digest, row_hashes
 from ...data.shards import ShardWriter
 
@@ -85,13 +86,17 @@ def _without(
     writer = ShardWriter(folder, split, read_schema(examples_path, split))
     for file in shard_paths(examples_path, split):
         gone = numbers[places == f"{split_folder(split)}/{file.name}"]
-        start = 0
+        start, known = 0, open_positions(file)
         for batch in iter_shard(file, writer.schema.names):
             kept = np.ones(batch.num_rows, bool)
             here = gone[(gone >= start) & (gone < start + batch.num_rows)]
             kept[here - start] = False
-            writer.write(batch.filter(pa.array(kept)))
+            mask = pa.array(kept)
+            positions = known.slice(start, batch.num_rows).filter(mask) if known else None
+            writer.write(batch.filter(mask), positions)
             start += batch.num_rows
+        if known:
+            known.close()
     return writer.close()
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from .columns import Column, all_of, column_of
 from .domain_rules import domain_rules, type_rules
-from .sql import quoted
 
 NOT_VALIDATED = (
     schema_pb2.PLANNED,
@@ -47,36 +47,14 @@ class RowRule:
     allowed: float | None = 0.0
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column of the examples: its SQL, the type of its values, how deeply they are listed."""
-
-    sql: str
-    kind: pa.DataType
-    depth: int
-
-    def each(self, condition: str) -> str:
-        """Return the expression that all values satisfy `condition`, which calls a value {v}."""
-        if not self.depth:
-            return condition.format(v=self.sql)
-        values = self.sql if self.depth == 1 else f"flatten({self.sql})"
-        return f"len(list_filter({values}, lambda v: NOT ({condition.format(v='v')}))) = 0"
-
-    def size(self) -> str:
-        """Return the number of values of a row; NULL where it has none."""
-        if not self.depth:
-            return f"CASE WHEN {self.sql} IS NOT NULL THEN 1 END"
-        return f"len({self.sql if self.depth == 1 else f'flatten({self.sql})'})"
-
-
 def rules_of_schema(
     schema: schema_pb2.Schema, columns: pa.Schema, environment: str = "", weighted: bool = False
 ) -> list[RowRule]:
     """Return what the schema asks of rows with these columns.
 
-    Features that are not in the environment, that the data lacks, or whose lists are nested more
-    than twice, ask nothing; of values that are neither numbers, booleans nor text, only how many
-    there are counts.
+    A row breaks what is asked of a field of structs where one of its structs does. Features that
+    are not in the environment, that the data lacks, or whose lists are nested more than twice, ask
+    nothing; of values that are neither numbers, booleans nor text, only how many there are counts.
 
     Args:
         schema: The schema.
@@ -86,12 +64,31 @@ def rules_of_schema(
     """
     rules: list[RowRule] = []
     for feature in schema.feature:
-        column = _column(columns, feature.name)
-        if column is not None and is_validated(feature, environment):
-            rules += _presence(feature, column, weighted)
-            rules += _valency(feature, column)
-            rules += _values(feature, column, schema)
+        column = column_of(columns, feature.name)
+        if column is not None:
+            rules += _asked(feature, feature.name, column, schema, environment, weighted)
     return _merged([*rules, *_sparse(schema, columns), *_weighted(schema, columns)])
+
+
+def _asked(
+    feature: Any,
+    path: str,
+    column: Column,
+    schema: schema_pb2.Schema,
+    environment: str,
+    weighted: bool,
+) -> Iterator[RowRule]:
+    """Yield what is asked of a feature and of the fields of its structs."""
+    if not is_validated(feature, environment):
+        return
+    yield from _presence(feature, path, column, weighted)
+    yield from _valency(feature, path, column)
+    yield from _values(feature, path, column, schema)
+    for child in feature.struct_domain.feature:
+        field = column.field(child.name)
+        if field is not None:
+            below = f"{path}.{child.name}"
+            yield from _asked(child, below, field, schema, environment, weighted)
 
 
 def is_validated(feature: Any, environment: str) -> bool:
@@ -115,27 +112,19 @@ def _merged(rules: Sequence[RowRule]) -> list[RowRule]:
     return list(found.values())
 
 
-def _column(columns: pa.Schema, name: str) -> _Column | None:
-    if name not in columns.names:
-        return None
-    kind, depth = columns.field(name).type, 0
-    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind, depth = kind.value_type, depth + 1
-    return _Column(quoted(name), kind, depth) if depth <= 2 else None
-
-
-def _presence(feature: Any, column: _Column, weighted: bool) -> Iterator[RowRule]:
-    present, wrong = f"{column.sql} IS NOT NULL", "no value"
+def _presence(feature: Any, path: str, column: Column, weighted: bool) -> Iterator[RowRule]:
+    present, wrong = column.present(f"{column.sql} IS NOT NULL"), "no value"
     fraction = feature.presence.min_fraction
     if 0 < fraction <= 1:
-        allowed = None if weighted and fraction < 1 else 1 - fraction
+        # TFDV counts weights when there are any, and of a field of structs the structs.
+        by_rows = fraction == 1 or not (weighted or column.parent)
         name = "FEATURE_TYPE_LOW_FRACTION_PRESENT"
-        yield RowRule(name, feature.name, present, wrong, allowed)
+        yield RowRule(name, path, present, wrong, 1 - fraction if by_rows else None)
     for name in ("FEATURE_TYPE_LOW_NUMBER_PRESENT", "FEATURE_TYPE_NOT_PRESENT"):
-        yield RowRule(name, feature.name, present, wrong, None)
+        yield RowRule(name, path, present, wrong, None)
 
 
-def _valency(feature: Any, column: _Column) -> Iterator[RowRule]:
+def _valency(feature: Any, path: str, column: Column) -> Iterator[RowRule]:
     for level, count in enumerate(feature.value_counts.value_count or [feature.value_count]):
         for name, op, limit, wrong in (
             ("FEATURE_TYPE_LOW_NUMBER_VALUES", ">=", count.min, "fewer values than"),
@@ -144,33 +133,35 @@ def _valency(feature: Any, column: _Column) -> Iterator[RowRule]:
             asked = count.HasField("min" if op == ">=" else "max")
             sql = _number_of_values(column, level, f"{op} {limit}")
             if asked and sql:
-                yield RowRule(name, feature.name, sql, f"{wrong} {limit}")
+                yield RowRule(name, path, column.everywhere(sql), f"{wrong} {limit}")
     if feature.HasField("shape"):
         size = int(np.prod([dim.size for dim in feature.shape.dim], dtype=np.int64))
-        sql = f"coalesce({column.size()} = {size}, false)"
+        sql = column.present(f"coalesce({column.size()} = {size}, false)")
         wrong = f"not the {size} value{'s'[: size != 1]} of its shape"
-        yield RowRule("INVALID_FEATURE_SHAPE", feature.name, sql, wrong)
+        yield RowRule("INVALID_FEATURE_SHAPE", path, sql, wrong)
 
 
-def _number_of_values(column: _Column, level: int, wanted: str) -> str:
+def _number_of_values(column: Column, level: int, wanted: str) -> str:
     """Return what is asked of the number of values at a level of nesting; empty for none."""
     if level == 0:
         number = f"len({column.sql})" if column.depth else column.size()
         return f"{number} {wanted}"
     if level == 1 and column.depth == 2:
-        return f"len(list_filter({column.sql}, lambda v: NOT (len(v) {wanted}))) = 0"
+        return all_of(column.sql, "v", f"len(v) {wanted}")
     return ""
 
 
-def _values(feature: Any, column: _Column, schema: schema_pb2.Schema) -> Iterator[RowRule]:
+def _values(
+    feature: Any, path: str, column: Column, schema: schema_pb2.Schema
+) -> Iterator[RowRule]:
     for name, condition, wrong in type_rules(feature.type, column.kind):
-        yield RowRule(name, feature.name, column.each(condition), wrong, None)
+        yield RowRule(name, path, column.each(condition), wrong, None)
     # Up to 1 - min_domain_mass of the values, which are not rows, may be out of a string domain.
     some = feature.HasField("distribution_constraints")
     some = some and feature.distribution_constraints.min_domain_mass < 1
     for name, condition, wrong in domain_rules(feature, schema, column.kind):
         allowed = None if some and name == "ENUM_TYPE_UNEXPECTED_STRING_VALUES" else 0.0
-        yield RowRule(name, feature.name, column.each(condition), wrong, allowed)
+        yield RowRule(name, path, column.each(condition), wrong, allowed)
 
 
 def _sparse(schema: schema_pb2.Schema, columns: pa.Schema) -> Iterator[RowRule]:
@@ -199,8 +190,8 @@ def _side_by_side(
 ) -> Iterator[RowRule]:
     """Yield that a row has values where it has indices or weights, and as many."""
     prefix, part, word = names
-    main = _column(columns, values)
-    rest = [_column(columns, other) for other in others]
+    main = column_of(columns, values)
+    rest = [column_of(columns, other) for other in others]
     if main is None or not all(rest):
         return
     some = " OR ".join(f"{other.sql} IS NOT NULL" for other in rest if other)

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
-from ...data.examples import read_schema, shard_paths, split_folder
+from ...data.examples import read_schema, shard_paths
+from ...data.positions import SourcePlaces
 from ...errors import PenstockError
+from .columns import column_of
 from .row_rules import RowRule
 from .sql import answered, check_rule, literal, locked_database, quoted, reason_of, select
+from .verdict import SHOWN
 
 # What DuckDB calls a row's place in Parquet: which of the files it is in, and the row there.
 SHARD, ROW = "file_index", "file_row_number"
+# Both in one number, in the order of the rows.
+ROW_BITS = 40
+PLACE = f"({SHARD}::BIGINT << {ROW_BITS}) + {ROW}"
 RULES_AT_ONCE = 200
-SAMPLE_SCHEMA = {
-    "rule": pa.string(),
-    "feature": pa.string(),
-    "shard": pa.string(),
-    "row": pa.int64(),
-    "value": pa.string(),
-}
+BATCH_ROWS = 20_480
+# How many values the samples of a split hold at most, or about so.
+CELLS = 4_000_000
+PLACE_COLUMNS = ("file", "line", "shard", "row")
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,12 @@ class SplitRows:
     Attributes:
         database: Holds them as `examples`, with `file_index` and `file_row_number`.
         columns: The columns of the examples.
-        shards: The shards, such as `Split-train/part-00000.parquet`.
+        places: Where the rows stood in their sources.
     """
 
     database: duckdb.DuckDBPyConnection
     columns: pa.Schema
-    shards: tuple[str, ...]
-
-    def place(self, shard: int) -> str:
-        """Return a shard's path in the artifact."""
-        return self.shards[shard]
+    places: SourcePlaces
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def open_split(path: str | os.PathLike[str], split: str, spill: Path) -> Iterato
     files = shard_paths(path, split)
     columns = read_schema(path, split)
     _check_names(columns.names)
-    with locked_database(files, spill) as database:
+    with locked_database(files, spill) as database, closing(SourcePlaces(path, split)) as places:
         chosen = [*map(quoted, columns.names), SHARD, ROW]
         listed = ", ".join(literal(str(file)) for file in files)
         try:
@@ -74,8 +74,7 @@ def open_split(path: str | os.PathLike[str], split: str, spill: Path) -> Iterato
                 f"The shards of split {split!r} of {path} cannot be read ({reason_of(error)}); run "
                 "example_gen again."
             ) from error
-        shards = tuple(f"{split_folder(split)}/{file.name}" for file in files)
-        yield SplitRows(database, columns, shards)
+        yield SplitRows(database, columns, places)
 
 
 def check_rules(rows: SplitRows, rules: Sequence[RowRule]) -> None:
@@ -107,16 +106,17 @@ def count_offending(rows: SplitRows, rules: Sequence[RowRule]) -> list[int]:
     ]
     asked = [(rules[places[0]], sql) for places, sql in zip(groups.values(), together, strict=True)]
     broken = _counts(rows, asked)
-    counts = [0] * len(rules)
-    again: list[int] = []
+    # Several rules of a feature may ask the same, such as all those about its presence.
+    again: dict[str, RowRule] = {}
     for places, count in zip(groups.values(), broken, strict=True):
         if count and len(places) > 1:
-            again += places
-        else:
-            counts[places[0]] = count
-    each = [(rules[place], rules[place].sql) for place in again]
-    for place, count in zip(again, _counts(rows, each), strict=True):
-        counts[place] = count
+            again |= {rules[place].sql: rules[place] for place in places}
+    counted = _counts(rows, [(rule, sql) for sql, rule in again.items()])
+    known = dict(zip(again, counted, strict=True))
+    counts = [0] * len(rules)
+    for places, count in zip(groups.values(), broken, strict=True):
+        for place in places if count else ():
+            counts[place] = known[rules[place].sql] if len(places) > 1 else count
     return counts
 
 
@@ -138,34 +138,96 @@ def _counts(rows: SplitRows, asked: Sequence[tuple[RowRule, str]]) -> list[int]:
     return counts
 
 
-def sample_offending(rows: SplitRows, rule: RowRule, limit: int) -> pa.Table:
-    """Return the first rows that break a rule, in the order of the shards.
+def sample_offending(
+    rows: SplitRows, rules: Sequence[RowRule], counts: Sequence[int], limit: int
+) -> list[pa.Table]:
+    """Return the first rows that break each rule, in the order of the shards.
+
+    All are looked for together, in a pass that ends once they are found, and read together in
+    another one. Of very many rules fewer rows each are kept, but never fewer than `SHOWN`, so that
+    there are about `CELLS` values.
+
+    Args:
+        rows: The split's rows.
+        rules: The rules.
+        counts: How many rows break each.
+        limit: How many rows of each are wanted.
 
     Returns:
-        At most `limit` rows with the columns of `SAMPLE_SCHEMA` and `example`, the row itself.
+        For each rule at most `limit` rows, with `rule`, `feature`, `file`, `line`, `shard`, `row`,
+        `value` (the feature's, as text) and `example`, the row itself.
     """
-    value = "NULL" if rule.feature is None else _shown(rows, rule.feature)
-    columns = [f"{SHARD} AS shard", f'{ROW} AS "row"', f'{value} AS "value"', _row(rows)]
-    first = f"WHERE NOT r0 ORDER BY {SHARD}, {ROW} LIMIT {limit}"
-    query = select(columns, answered([rule.sql], "examples"), first)
-    found = rows.database.sql(query).to_arrow_table()
-    shards = [rows.place(shard) for shard in found["shard"].to_pylist()]
-    sample = {
-        "rule": pa.array([rule.name] * len(found), pa.string()),
-        "feature": pa.array([rule.feature] * len(found), pa.string()),
-        "shard": pa.array(shards, pa.string()),
-        "row": found["row"].cast(pa.int64()),
-        "value": found["value"].cast(pa.string()),
-        "example": found["example"],
-    }
-    return pa.table(sample)
+    limit = min(limit, max(CELLS // max(len(rules) * len(rows.columns), 1), SHOWN))
+    places: list[np.ndarray[Any, Any]] = []
+    for start in range(0, len(rules), RULES_AT_ONCE):
+        wanted = [min(limit, count) for count in counts[start : start + RULES_AT_ONCE]]
+        places += _first_places(rows, rules[start : start + RULES_AT_ONCE], wanted)
+    every = np.unique(np.concatenate([np.zeros(0, np.int64), *places]))
+    features = dict.fromkeys(rule.feature for rule in rules if rule.feature is not None)
+    whole = _rows_at(rows, every, list(features))
+    found = rows.places.find(every >> ROW_BITS, every & ((1 << ROW_BITS) - 1))
+    parts = []
+    for rule, some in zip(rules, places, strict=True):
+        at = pa.array(np.searchsorted(every, some))
+        value = pa.nulls(len(some), pa.string())
+        if rule.feature is not None:
+            value = whole[f"v{list(features).index(rule.feature)}"].take(at)
+        sample = {
+            "rule": pa.array([rule.name] * len(some), pa.string()),
+            "feature": pa.array([rule.feature] * len(some), pa.string()),
+            **{name: found[name].take(at) for name in found.column_names},
+            "value": value,
+            "example": whole["example"].take(at),
+        }
+        parts.append(pa.table(sample))
+    return parts
+
+
+def _first_places(
+    rows: SplitRows, rules: Sequence[RowRule], wanted: Sequence[int]
+) -> list[np.ndarray[Any, Any]]:
+    """Return the places of the first so many rows that break each rule, all of which there are."""
+    names = [f"r{place}" for place in range(len(rules))]
+    query = select(
+        [PLACE, *names],
+        answered([rule.sql for rule in rules], "examples", (SHARD, ROW)),
+        f"WHERE NOT ({' AND '.join(names)})",
+    )
+    found: list[list[np.ndarray[Any, Any]]] = [[] for _ in rules]
+    left = dict(enumerate(wanted))
+    # Rows come in the order of the shards, as DuckDB keeps the order of files where nothing sorts.
+    with rows.database.sql(query).to_arrow_reader(BATCH_ROWS) as reader:
+        for batch in reader:
+            here = batch.column(0).to_numpy()
+            for place in list(left):
+                answers = batch.column(place + 1).fill_null(True)
+                offending = np.flatnonzero(~answers.to_numpy(zero_copy_only=False))[: left[place]]
+                found[place].append(here[offending])
+                left[place] -= len(offending)
+                if not left[place]:
+                    del left[place]
+            if not left:
+                break
+    return [np.concatenate([np.zeros(0, np.int64), *parts]) for parts in found]
+
+
+def _rows_at(rows: SplitRows, places: np.ndarray[Any, Any], features: Sequence[str]) -> pa.Table:
+    """Return rows by their places, in ascending order: `example`, and features as text, `v0`."""
+    listed = ", ".join(map(str, places.tolist()))
+    wanted = f"(SELECT unnest([{listed}]::BIGINT[]) AS place)"
+    values = [f"{_shown(rows, name)} AS v{place}" for place, name in enumerate(features)]
+    query = select(
+        [*values, _row(rows)], f"examples JOIN {wanted} ON place = {PLACE}", "ORDER BY place"
+    )
+    return rows.database.sql(query).to_arrow_table()
 
 
 def rows_to_put_aside(rows: SplitRows, rules: Sequence[RowRule]) -> Iterator[pa.RecordBatch]:
     """Yield the rows that break any of the rules, in the order of the shards.
 
     Yields:
-        Batches of `rules` (a list of what each row breaks), `shard`, `row` and `example`.
+        Batches of `rules` (a list of what each row breaks), `file`, `line`, `shard`, `row` and
+        `example`.
     """
     names = ", ".join(
         f"CASE WHEN NOT r{place} THEN {literal(name_of(rule))} END"
@@ -174,21 +236,20 @@ def rows_to_put_aside(rows: SplitRows, rules: Sequence[RowRule]) -> Iterator[pa.
     broken = " OR ".join(f"NOT r{place}" for place in range(len(rules)))
     columns = [
         f"list_filter([{names}], lambda n: n IS NOT NULL) AS rules",
-        f"{SHARD} AS shard",
-        f'{ROW} AS "row"',
+        SHARD,
+        ROW,
         _row(rows),
     ]
     rest = f"WHERE {broken} ORDER BY {SHARD}, {ROW}"
     query = select(columns, answered([rule.sql for rule in rules], "examples"), rest)
     for batch in rows.database.sql(query).to_arrow_reader():
-        shards = [rows.place(shard) for shard in batch.column("shard").to_pylist()]
+        found = rows.places.find(batch.column(SHARD).to_numpy(), batch.column(ROW).to_numpy())
         arrays = [
             batch.column("rules"),
-            pa.array(shards, pa.string()),
-            batch.column("row").cast(pa.int64()),
+            *(found[name].combine_chunks() for name in PLACE_COLUMNS),
             batch.column("example"),
         ]
-        yield pa.RecordBatch.from_arrays(arrays, ["rules", "shard", "row", "example"])
+        yield pa.RecordBatch.from_arrays(arrays, ["rules", *PLACE_COLUMNS, "example"])
 
 
 def name_of(rule: RowRule) -> str:
@@ -203,9 +264,8 @@ def _row(rows: SplitRows) -> str:
 
 def _shown(rows: SplitRows, feature: str) -> str:
     """Return a feature's value as text of bounded length; bytes as DuckDB escapes them."""
-    if feature not in rows.columns.names:
-        return "NULL"
-    return f"left(CAST({quoted(feature)} AS VARCHAR), 200)"
+    column = column_of(rows.columns, feature)
+    return "NULL" if column is None else f"left(CAST({column.shown()} AS VARCHAR), 200)"
 
 
 def _check_names(names: Sequence[str]) -> None:

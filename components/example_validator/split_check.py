@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +19,7 @@ from .comparisons import compare_split, other_side, tfdv_measurements, unmeasura
 from .policy import CustomRule, Policy, Ruling
 from .row_rules import RowRule, rules_of_schema
 from .rows import (
+    PLACE_COLUMNS,
     SplitRows,
     check_rules,
     count_offending,
@@ -43,9 +43,6 @@ from .verdict import (
 ANOMALIES = "anomalies.pbtxt"
 OFFENDING = "offending_rows.parquet"
 QUARANTINED = "quarantined_rows.parquet"
-
-# Of so many anomalies of a split the rows are sampled; the others are counted.
-SAMPLED = 50
 
 # A type, a feature and a sentence.
 Reported = tuple[str, str | None, str]
@@ -95,7 +92,7 @@ class _Rows:
     total: int
     rules: Sequence[RowRule]
     counts: Sequence[int]
-    samples: list[pa.Table] = field(default_factory=list)
+    named: list[tuple[RowRule, int]] = field(default_factory=list)
     aside: list[RowRule] = field(default_factory=list)
 
     def of(self, name: str, feature: str | None) -> tuple[RowRule, int] | None:
@@ -147,10 +144,9 @@ def check_split(
         weighted = bool(dataset.weighted_num_examples)
         open_rows = _open(rows, split, total, given, weighted)
         anomalies += _named(reported, open_rows, given.policy, split)
+        anomalies = _with_samples(anomalies, open_rows, folder, given.policy.sample_rows)
         aside = _put_aside(open_rows, folder, given.policy, split)
         anomalies += aside[1]
-    if open_rows.samples:
-        pq.write_table(pa.concat_tables(open_rows.samples), folder / OFFENDING)
     return SplitVerdict(total, in_order(anomalies), aside[0], tuple(measurements))
 
 
@@ -250,29 +246,37 @@ def _with_rows(
     rows: _Rows,
     policy: Policy,
 ) -> Anomaly:
-    """Return an anomaly with its rows, and keep a sample of them."""
+    """Return an anomaly with the number of its rows, and note that they are to be named."""
     rule, count = found
     share = count / rows.total
     outcome = outcome_of(ruling, policy.on_anomalies, count, share)
-    first: tuple[dict[str, Any], ...] = ()
-    if count and outcome != "ignored" and len(rows.samples) < SAMPLED:
-        sample = sample_offending(rows.rows, rule, policy.sample_rows)
-        rows.samples.append(sample)
-        first = tuple(sample.select(["shard", "row", "value"]).slice(0, SHOWN).to_pylist())
+    if count and outcome != "ignored":
+        rows.named.append(found)
     if outcome == "quarantine":
         rows.aside.append(rule)
-    return Anomaly(
-        feature,
-        kind,
-        rule.name,
-        text,
-        ruling.severity,
-        outcome,
-        count,
-        share,
-        ruling.tolerate,
-        first,
-    )
+    known = (count, share, ruling.tolerate)
+    return Anomaly(feature, kind, rule.name, text, ruling.severity, outcome, *known)
+
+
+def _with_samples(
+    anomalies: Sequence[Anomaly], rows: _Rows, folder: Path, limit: int
+) -> list[Anomaly]:
+    """Write the first rows of every anomaly into the folder, and name some in the anomaly."""
+    if not rows.named:
+        return list(anomalies)
+    rules, counts = zip(*rows.named, strict=True)
+    samples = sample_offending(rows.rows, rules, counts, limit)
+    pq.write_table(pa.concat_tables(samples), folder / OFFENDING)
+    first = {}
+    for rule, sample in zip(rules, samples, strict=True):
+        told = sample.select([*PLACE_COLUMNS, "value"]).slice(0, SHOWN).to_pylist()
+        first[rule.name, rule.feature] = tuple(
+            {"place": rows.rows.places.in_words(each), **each} for each in told
+        )
+    return [
+        replace(anomaly, examples=first.get((anomaly.rule, anomaly.feature), ()))
+        for anomaly in anomalies
+    ]
 
 
 def _of_statistics(rule: CustomRule, feature: str, policy: Policy) -> Anomaly:

@@ -31,7 +31,8 @@ class Anomaly:
         offending: How many rows break it; None when rows cannot be named or were not given.
         share: Their share of the split's rows.
         tolerate: The share that the policy tolerates.
-        examples: The first rows that break it: shard, row and value.
+        examples: The first rows that break it: where they stand, in words and by file, line, shard
+            and row, and the feature's value.
         times: How many verdicts in a row found it, this one included.
         since_span: The newest span of the first of them, where spans are known.
     """
@@ -181,7 +182,8 @@ def _split_in_words(
             shown = ", ".join(list(what)[:5]) + (", ..." if len(what) > 5 else "")
             label = {"fail": "", "warn": " (warning)", "quarantine": " (quarantined)"}[outcome]
             count = f"{len(some)} anomal{'y' if len(some) == 1 else 'ies'}{label}"
-            words.append(f"{count} in {name}: {shown}")
+            first = next((f", first at {a.examples[0]['place']}" for a in some if a.examples), "")
+            words.append(f"{count} in {name}: {shown}{first}")
     if tolerated:
         words.append(f"{tolerated} tolerated in {name}")
     if split.quarantined:
@@ -195,9 +197,7 @@ def _told(split: str, anomaly: Anomaly) -> str:
     if anomaly.offending is not None and anomaly.share is not None:
         text += f", {rows_in_words(anomaly.offending)} ({share_in_words(anomaly.share)})"
     if anomaly.examples:
-        first = ", ".join(f"{each['row']}" for each in anomaly.examples[:SHOWN])
-        many = "s" if len(anomaly.examples) > 1 else ""
-        text += f", first row{many} {first} of {anomaly.examples[0]['shard']}"
+        text += f", first at {'; '.join(each['place'] for each in anomaly.examples)}"
     return text
 
 

@@ -82,8 +82,8 @@ def test_with_examples_the_sentence_names_share_and_first_rows(tmp_path):
     broken = assign(carrier=["UA", "ZZ", "ZZ", "UA"])
     done = validate(tmp_path, {"eval": broken}, SCHEMA, write_examples=write_examples)
     assert (
-        "ZZ (~50%) [ENUM_TYPE_UNEXPECTED_STRING_VALUES], 2 rows (50.0%), first rows 1, 2 of "
-        "Split-eval/part-00000.parquet; mend"
+        "ZZ (~50%) [ENUM_TYPE_UNEXPECTED_STRING_VALUES], 2 rows (50.0%), first at "
+        "Split-eval/part-00000.parquet, row 1; Split-eval/part-00000.parquet, row 2; mend"
     ) in done.sentence
 
 

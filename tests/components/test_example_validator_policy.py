@@ -205,7 +205,9 @@ def test_a_rule_is_for_the_splits_it_names(tmp_path):
     assert list(done.anomalies("train")) == [(None, "mine")]
     assert list(done.anomalies("eval")) == []
     assert (
-        "split 'train': Below zero [mine], 3 rows (75.0%), first rows 0, 1, 2 of" in done.sentence
+        "split 'train': Below zero [mine], 3 rows (75.0%), first at "
+        "Split-train/part-00000.parquet, row 0; Split-train/part-00000.parquet, row 1; Split-train/"
+        in done.sentence
     )
 
 

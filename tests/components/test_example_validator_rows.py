@@ -99,16 +99,16 @@ def test_the_rows_found_are_those_of_a_loop_over_all_values(tmp_path_factory, ro
         rules = rules_of_schema(schema, split.columns)
         counts = count_offending(split, rules)
         first = round(len(rows) / 2)
-        for rule, count in zip(rules, counts, strict=True):
+        samples = sample_offending(split, rules, counts, 100)
+        for rule, count, sample in zip(rules, counts, samples, strict=True):
             # The two that only TFDV decides on name the same rows as the presence rule.
             if rule.name in ("FEATURE_TYPE_LOW_NUMBER_PRESENT", "FEATURE_TYPE_NOT_PRESENT"):
                 continue
             wanted = [i for i, broken in enumerate(expected) if (rule.name, rule.feature) in broken]
             assert count == len(wanted)
-            found = sample_offending(split, rule, 100).to_pylist()
             places = [
                 row["row"] + (first if row["shard"].endswith("part-00001.parquet") else 0)
-                for row in found
+                for row in sample.to_pylist()
             ]
             assert places == wanted
     named = {(rule.name, rule.feature) for rule in rules}
@@ -138,7 +138,14 @@ def test_what_the_statistics_have_no_room_for_is_found_in_the_rows(tmp_path):
         "1 row has a value that is not in the domain, which the statistics do not show."
     )
     assert anomaly["examples"] == [
-        {"shard": "Split-train/part-00000.parquet", "row": 111, "value": "z"}
+        {
+            "place": "Split-train/part-00000.parquet, row 111",
+            "file": None,
+            "line": None,
+            "shard": "Split-train/part-00000.parquet",
+            "row": 111,
+            "value": "z",
+        }
     ]
     assert anomaly["outcome"] == "fail"
 
@@ -218,6 +225,7 @@ def test_rows_in_quarantine_are_put_aside_with_the_rules_they_broke(quarantined)
     assert quarantined.metadata["quarantined"] == 3
     assert quarantined.metadata["summary"] == (
         "2 features, 2 anomalies (quarantined) in train: small, x, "
+        "first at Split-train/part-00001.parquet, row 0, "
         "3 of 6 rows quarantined from train; no anomalies in eval"
     )
     rows = quarantined.rows("quarantined_rows.parquet")

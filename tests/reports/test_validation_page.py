@@ -28,9 +28,9 @@ def anomaly(**more):
         "share": 3 / 1000,
         "tolerate": 0.0,
         "examples": [
-            {"shard": "Split-train/part-00000.parquet", "row": 17, "value": "<b>ZZ</b>"},
-            {"shard": "Split-train/part-00000.parquet", "row": 18, "value": None},
-            {"shard": "Split-train/part-00001.parquet", "row": 0, "value": ""},
+            {"place": "span-02/flights.csv, line 4,711", "value": "<b>ZZ</b>"},
+            {"place": "span-02/flights.csv, line 4,712", "value": None},
+            {"place": "<i>x</i>.csv, line 2", "value": ""},
         ],
         "times": 1,
         "since_span": None,
@@ -102,8 +102,9 @@ def test_each_anomaly_says_what_how_much_which_rows_and_what_to_do():
     page = validation_page(verdict("fail", [anomaly()]), {"train": {}})
     assert (
         "failed carrier ENUM_TYPE_UNEXPECTED_STRING_VALUES Examples contain values missing from "
-        "the schema: &lt;b&gt;ZZ&lt;/b&gt; (~1%). First of them: Split-train/part-00000.parquet "
-        "row 17 ( &lt;b&gt;ZZ&lt;/b&gt; ), row 18 (missing), Split-train/part-00001.parquet row 0 "
+        "the schema: &lt;b&gt;ZZ&lt;/b&gt; (~1%). First of them: span-02/flights.csv, line 4,711 "
+        "( &lt;b&gt;ZZ&lt;/b&gt; ); span-02/flights.csv, line 4,712 (missing); "
+        "&lt;i&gt;x&lt;/i&gt;.csv, line 2 "
         "( ) Mend the data at its source, or review the schema if the data is right. 3 rows 0.3%"
     ) in text_of(page)
     assert "<b>ZZ" not in page
@@ -157,7 +158,8 @@ def test_markdown_has_the_verdict_the_splits_and_no_markup_from_the_data():
         "- **train**: fail, 1,000 rows, 1 anomaly",
     ]
     kind = "ENUM\\_TYPE\\_UNEXPECTED\\_STRING\\_VALUES"
-    assert f"| train | a\\|b | {kind} | \\*\\<b\\>\\* x | 3 (0.3%) |" in text
+    row = f"| train | a\\|b | {kind} | \\*\\<b\\>\\* x | 3 (0.3%), first at span-02/flights.csv, "
+    assert f"{row}line 4,711 |" in text
 
 
 def test_every_type_of_anomaly_has_advice():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import PenstockError
+from .check import is_refused, say
 from .options import TARGET, parameters
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ..orchestration.kubeflow.connection import Kubeflow
     from ..orchestration.kubeflow.runs import Request
     from ..orchestration.kubeflow.watching import Task
+    from ..orchestration.spec import Pipeline
 
 EXIT_CODES = """\b
 Exit codes:
@@ -53,6 +55,7 @@ MARKS = {
 @click.option("--service-account", default="", help="Whose rights the steps have.")
 @click.option("--no-cache", is_flag=True, help="Execute every step, also what ran before.")
 @click.option("--key", default="", help="Run once per KEY: the second time finds the first run.")
+@click.option("--no-check", is_flag=True, help="Submit it whatever `penstock check` would say.")
 @click.option("--wait", is_flag=True, help="Show the steps as they go, until the run is over.")
 @click.option("--timeout", type=click.FloatRange(min=0), help="With --wait: so many seconds.")
 @click.option(
@@ -84,6 +87,8 @@ def submit(target: str, params: tuple[str, ...], **options: Any) -> None:
         options["service_account"],
         use_cache=not options["no_cache"],
     )
+    if not options["no_check"]:
+        _check(pipeline)
     kubeflow = connect(options["host"], options["namespace"], options["token_file"], options["ca"])
     if options["cron"]:
         _schedule(kubeflow, request, options)
@@ -106,6 +111,18 @@ def _hold_together(options: dict[str, Any]) -> None:
         raise PenstockError(f"--{apart[0].replace('_', '-')} goes with --cron; give it too.")
     if options["timeout"] is not None and not options["wait"]:
         raise PenstockError("--timeout goes with --wait; give it too.")
+
+
+def _check(pipeline: "Pipeline") -> None:
+    from ..orchestration.kubeflow.acceptance import findings
+
+    found = findings(pipeline)
+    if found:
+        say(found, pipeline.name, err=True)
+    if is_refused(found):
+        raise PenstockError(
+            "It was not submitted, as Kubeflow would refuse it; mend it, or give --no-check."
+        )
 
 
 def _schedule(kubeflow: "Kubeflow", request: "Request", options: dict[str, Any]) -> None:

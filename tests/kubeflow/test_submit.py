@@ -393,6 +393,18 @@ def test_what_cannot_be_is_said_before_anything_is_created(submit, kubeflow, wor
     assert not kubeflow.of("runs") + kubeflow.of("recurringruns")
 
 
+def test_what_kubeflow_would_refuse_is_not_submitted(author, kubeflow):
+    author.write_text(AUTHOR.replace("python:3.13.1", "Python of mine"))
+    words = ["submit", f"{author}:pipeline", "--host", kubeflow.url, "-p", "rows=3"]
+
+    refused = CliRunner().invoke(cli, words)
+    assert "It was not submitted, as Kubeflow would refuse it" in str(refused.exception)
+    assert not kubeflow.requests
+
+    assert CliRunner().invoke(cli, [*words, "--no-check"]).exit_code == 0
+    assert len(kubeflow.of("runs")) == 1
+
+
 def test_a_missing_parameter_is_named_before_anything_is_asked(submit, kubeflow):
     code, said = submit()
 

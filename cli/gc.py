@@ -45,6 +45,7 @@ def gc(
     in the metadata store.
     """
     from ..metadata.garbage import Keep, delete_garbage, find_garbage
+    from ..orchestration.pipeline_root import PipelineRoots
 
     if keep is None and not keep_run and newer_than is None:
         raise PenstockError("Say what to keep: --keep N, --keep-run RUN or --newer-than AGE.")
@@ -52,8 +53,9 @@ def gc(
     with open_store(root, store) as opened:
         runs = frozenset(opened.run(run).id for run in keep_run)
         wanted = Keep(last=keep or 0, runs=runs, newer_than=since)
-        size = find_garbage(opened, root, wanted).size()
-        garbage = (delete_garbage if delete else find_garbage)(opened, root, wanted)
+        stores = PipelineRoots()
+        size = find_garbage(opened, root, wanted, stores).size(stores)
+        garbage = (delete_garbage if delete else find_garbage)(opened, root, wanted, stores)
     if json_output:
         print_json(_json(garbage, size, delete))
         return
@@ -64,9 +66,11 @@ def gc(
         table.add_row(artifact.type.removeprefix("system."), plain(artifact.uri))
     for folder in garbage.folders[:SHOWN]:
         table.add_row("Run", plain(str(folder)))
+    for left in garbage.left[:SHOWN]:
+        table.add_row("Left", plain(left.url))
     if table.row_count:
         console.print(table)
-    more = len(garbage.artifacts) + len(garbage.folders) - table.row_count
+    more = len(garbage.artifacts) + len(garbage.folders) + len(garbage.left) - table.row_count
     if more:
         console.print(f"... and {more} more.")
     what = (
@@ -108,6 +112,7 @@ def _json(garbage: "Garbage", size: int, deleted: bool) -> dict[str, Any]:
         "bytes": size,
         "artifacts": [{"id": a.id, "uri": a.uri} for a in garbage.artifacts],
         "folders": [str(folder) for folder in garbage.folders],
+        "left": [left.url for left in garbage.left],
         "outside": [{"id": a.id, "uri": a.uri} for a in garbage.outside],
         "kept": [run.id for run in garbage.kept],
     }

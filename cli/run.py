@@ -35,6 +35,24 @@ if TYPE_CHECKING:
     show_default="the cores",
     help="How many independent steps run side by side.",
 )
+@click.option(
+    "--pipeline-root",
+    envvar="PENSTOCK_PIPELINE_ROOT",
+    show_envvar=True,
+    metavar="URL",
+    default="",
+    help="Keep artifacts in an object store, such as s3://bucket/folder, and not below --root.",
+)
+@click.option(
+    "--copies-limit",
+    envvar="PENSTOCK_COPIES_LIMIT",
+    show_envvar=True,
+    metavar="GB",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="How much copies of artifacts in object stores may take below --root.",
+)
 @click.option("--isolate", is_flag=True, help="Give every step a process of its own.")
 @click.option(
     "--containers",
@@ -157,6 +175,8 @@ def _settings(screen: "Screen", options: dict[str, Any]) -> "Settings":
         use_cache=not options["no_cache"],
         explain=screen.explain,
         sys_path=author_path(),
+        pipeline_root=options["pipeline_root"],
+        copies_limit=int(options["copies_limit"] * 10**9),
     )
 
 

@@ -69,6 +69,8 @@ def show_run(run_id: str, root: Path, store: str | None, json_output: bool) -> N
     if run.error:
         console.print(f"[red]{plain(run.error)}[/]")
     console.print(f"Files: {plain(run.folder)}")
+    if run.artifacts:
+        console.print(f"Artifacts: {plain(run.artifacts)}")
     print_section(console, "Parameters", run.parameters.items())
     table = table_of("Step", "State", "Duration", "", title="Steps")
     for step in steps:
@@ -80,7 +82,7 @@ def show_run(run_id: str, root: Path, store: str | None, json_output: bool) -> N
     table = table_of("Id", "Artifact", "Type", "Digest", "Where", title="Artifacts")
     for step in steps:
         for place, artifact in artifacts_of(step).items():
-            where = artifact.uri.removeprefix(f"{run.folder}/")
+            where = artifact.uri.removeprefix(f"{run.artifacts or run.folder}/")
             if artifact.state.value != "LIVE":
                 where = f"[dim]{artifact.state.value.lower().replace('_', ' ')}[/]"
             kind = artifact.type.removeprefix("system.")
@@ -154,6 +156,7 @@ def _run(run: "Run") -> dict[str, Any]:
         "parameters": run.parameters,
         "spec_digest": run.spec_digest,
         "folder": run.folder,
+        "artifacts": run.artifacts or run.folder,
         "error": run.error,
     }
 

@@ -134,7 +134,10 @@ class Screen:
         self.console.print(f"{word} in {seconds(report.seconds)}: {counts}.")
         for name, value in sorted(report.outputs.parameters.items()):
             self.console.print(f"  {escape(name)} = {escape(repr(value))}")
-        self.console.print(f"Run {report.run_id} lies in {escape(str(report.folder))}")
+        place = f"Run {report.run_id} lies in {escape(str(report.folder))}"
+        if report.artifacts:
+            place += f", its artifacts in {escape(report.artifacts)}"
+        self.console.print(place)
         if report.state is not State.SUCCEEDED:
             again = shlex.join(["penstock", "run", "--resume", report.run_id, *where])
             self.console.print(f"To go on from there: {escape(again)}")

@@ -19,7 +19,12 @@ from .digest import digest_bytes
 from .output import new_folder
 from .remote import open_filesystem, unreachable
 
-AT_ONCE = 16
+AT_ONCE = 8
+# By default these would hold half a gigabyte of each large file in memory.
+IN_PARTS = {
+    "s3": {"chunksize": 8 << 20, "max_concurrency": 2},
+    "gs": {"chunksize": 8 << 20},
+}
 # What object stores say of an object that changes with its content, the surest first.
 VERSIONS = ("ETag", "md5Hash", "etag", "generation", "LastModified", "mtime", "created")
 
@@ -91,8 +96,10 @@ def upload(place: Path, url: str, *, last: str = "") -> None:
     delete_remote(url)
     filesystem, path = open_filesystem(url)
 
+    options = IN_PARTS.get(url.partition("://")[0], {})
+
     def put(name: str) -> None:
-        filesystem.put_file(str(place / name), _joined(path, name))
+        filesystem.put_file(str(place / name), _joined(path, name), **options)
 
     _side_by_side(put, names, url, "written")
     _side_by_side(put, [last] if last else [], url, "written")

@@ -56,7 +56,7 @@ class Found(Runs):
         """
         if text.isdigit():
             return self.artifact(int(text))
-        found = self.artifacts(uri=text) or self._around(Path(text).absolute())
+        found = self.artifacts(uri=text) or self._around(text)
         if not found and (digits := SOME_DIGEST.fullmatch(text)):
             found = self._by_digest(f"sha256:{digits[1]}")
         if not found and "@" in text:
@@ -69,11 +69,13 @@ class Found(Runs):
             )
         return next((a for a in found if a.state is ArtifactState.LIVE), found[0])
 
-    def _around(self, path: Path) -> list[Artifact]:
-        """Return the artifacts at a path, or at the nearest folder above it that is one."""
-        for place in (path, *path.parents):
-            if found := self.artifacts(uri=str(place)):
+    def _around(self, text: str) -> list[Artifact]:
+        """Return the artifacts at a path or URL, or at the nearest folder above that is one."""
+        place = text.rstrip("/") if "://" in text else str(Path(text).absolute())
+        while place.strip("/"):
+            if found := self.artifacts(uri=place):
                 return found
+            place = place.rpartition("/")[0]
         return []
 
     def _by_digest(self, beginning: str) -> list[Artifact]:

@@ -15,6 +15,7 @@ from ..errors import PenstockError
 from . import reading, recording
 from .connected import Connected
 from .models import ArtifactRow, AssociationRow, EventRow, RunRow
+from .stores import Left, ObjectStores, find_left, inside
 from .values import Artifact, ArtifactState, Run, RunState
 
 
@@ -43,6 +44,7 @@ class Garbage:
     Attributes:
         artifacts: Artifacts whose files can be deleted.
         folders: Folders of runs that are not kept and hold nothing that is needed.
+        left: The same in object stores, and what killed uploads left there.
         outside: Artifacts that are not needed either, but no run made them below the root.
         kept: The runs that are kept, the newest first.
         dropped: The others.
@@ -50,18 +52,25 @@ class Garbage:
 
     artifacts: tuple[Artifact, ...]
     folders: tuple[Path, ...]
+    left: tuple[Left, ...]
     outside: tuple[Artifact, ...]
     kept: tuple[Run, ...]
     dropped: tuple[Run, ...]
 
-    def size(self) -> int:
-        """Return how many bytes the files take."""
+    def size(self, stores: ObjectStores | None = None) -> int:
+        """Return how many bytes the files take; `stores` is what they were found with."""
         seen: set[tuple[int, int]] = set()
-        places = [*(Path(artifact.uri) for artifact in self.artifacts), *self.folders]
-        return sum(_bytes(place, seen) for place in places)
+        uris = [artifact.uri for artifact in self.artifacts]
+        local = [*(Path(uri) for uri in uris if uri.startswith("/")), *self.folders]
+        remote = {left.url for left in self.left}
+        remote |= {uri for uri in uris if "://" in uri and not inside(uri, remote)}
+        far = sum(sum(stores.sizes(url).values()) for url in remote) if stores else 0
+        return far + sum(_bytes(place, seen) for place in local)
 
 
-def find_garbage(store: Connected, root: str | Path, keep: Keep) -> Garbage:
+def find_garbage(
+    store: Connected, root: str | Path, keep: Keep, stores: ObjectStores | None = None
+) -> Garbage:
     """Return what the runs to be kept do not need, and change nothing.
 
     An artifact is needed when a kept run made or used it, also when it came to that run from the
@@ -70,17 +79,21 @@ def find_garbage(store: Connected, root: str | Path, keep: Keep) -> Garbage:
 
     Args:
         store: Which runs and artifacts there are.
-        root: Only what lies below this folder can be garbage.
+        root: Only what lies below this folder can be garbage, and what runs that lie there keep
+            in object stores.
         keep: Which runs are kept.
+        stores: The object stores; None leaves alone what lies there.
 
     Raises:
-        PenstockError: A run to be kept is unknown.
+        PenstockError: A run to be kept is unknown, or an object store cannot be read.
     """
     with store.reading() as session:
-        return _find(session, _inside(root), keep)
+        return _find(session, _inside(root), keep, stores)
 
 
-def delete_garbage(store: Connected, root: str | Path, keep: Keep) -> Garbage:
+def delete_garbage(
+    store: Connected, root: str | Path, keep: Keep, stores: ObjectStores | None = None
+) -> Garbage:
     """Delete what `find_garbage` finds, and return it.
 
     First it is marked, in one transaction, so that no run begins to use it; then the files go;
@@ -92,20 +105,28 @@ def delete_garbage(store: Connected, root: str | Path, keep: Keep) -> Garbage:
     below = _inside(root)
     with store.writing() as session:
         recording.linking(session, alone=True)
-        garbage = _find(session, below, keep)
+        garbage = _find(session, below, keep, stores)
         _mark(session, garbage.artifacts, ArtifactState.MARKED_FOR_DELETION)
     for artifact in garbage.artifacts:
-        _delete(Path(artifact.uri))
+        if stores and "://" in artifact.uri:
+            stores.delete(artifact.uri)
+        else:
+            _delete(Path(artifact.uri))
         with store.writing() as session:
             _mark(session, [artifact], ArtifactState.DELETED)
     for folder in garbage.folders:
-        with store.reading() as session:
-            again = session.scalars(
-                select(RunRow.run_id).filter_by(folder=str(folder), state=RunState.RUNNING.value)
-            ).first()
-        if again is None:
+        if not _runs_again(store, folder=str(folder)):
             _delete(folder)
+    for left in garbage.left:
+        if stores and not _runs_again(store, run_id=left.run_id):
+            stores.delete(left.url)
     return garbage
+
+
+def _runs_again(store: Connected, **which: str) -> bool:
+    with store.reading() as session:
+        running = select(RunRow.run_id).filter_by(state=RunState.RUNNING.value, **which)
+        return session.scalars(running).first() is not None
 
 
 @dataclass
@@ -141,24 +162,28 @@ class _Real:
         return found
 
 
-def _find(session: Session, root: Path, keep: Keep) -> Garbage:
+def _find(session: Session, root: Path, keep: Keep, stores: ObjectStores | None) -> Garbage:
     kept, dropped = _divide(reading.runs(session), keep)
     needed_ids = _used(session, [run.id for run in kept])
     needed, real = _Places(), _Real()
     made_in = {real(run.folder) for run in (*kept, *dropped)}
     made_in = {folder for folder in made_in if root in folder.parents}
+    runs = (*kept, *dropped) if stores else ()
+    shared = [run for run in runs if run.artifacts and root in real(run.folder).parents]
+    made_in |= {Path(run.artifacts) for run in shared}
     unneeded: dict[int, Path] = {}
     outside: list[int] = []
+    uris: list[str] = []
     gone = ArtifactState.DELETED.value
     columns = (ArtifactRow.id, ArtifactRow.uri, ArtifactRow.digest)
     for row in session.execute(select(*columns).where(ArtifactRow.state != gone)):
-        if not row.uri.startswith("/"):
-            if row.id not in needed_ids:
-                outside.append(row.id)
-        elif row.id in needed_ids or {row.digest, row.uri} & keep.protected:
-            needed.add(real(row.uri))
+        uris.append(row.uri)
+        # A URL as a path: what it lies in is found alike.
+        place = real(row.uri) if row.uri.startswith("/") else Path(row.uri)
+        if row.id in needed_ids or {row.digest, row.uri} & keep.protected:
+            needed.add(place)
         else:
-            unneeded[row.id] = real(row.uri)
+            unneeded[row.id] = place
     deletable = []
     for artifact_id, place in unneeded.items():
         if made_in.isdisjoint(place.parents):
@@ -174,10 +199,12 @@ def _find(session: Session, root: Path, keep: Keep) -> Garbage:
         and not needed.touch(real(run.folder))
         and Path(run.folder).is_dir()
     ]
+    unused = {run.id for run in dropped if not needed.touch(Path(run.artifacts))}
     known = reading.artifacts(session, [*deletable, *outside])
     return Garbage(
         artifacts=tuple(known[id] for id in deletable),
         folders=tuple(removable),
+        left=tuple(find_left(shared, unused, uris, stores)) if stores else (),
         outside=tuple(known[id] for id in outside),
         kept=tuple(kept),
         dropped=tuple(dropped),

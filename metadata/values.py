@@ -148,6 +148,11 @@ class Run:
         """How long it took; None while it runs."""
         return (self.ended - self.started).total_seconds() if self.ended else None
 
+    @property
+    def artifacts(self) -> str:
+        """The URL below which its artifacts lie in an object store; empty if in `folder`."""
+        return str(self.properties.get("artifacts", ""))
+
 
 @dataclass(frozen=True)
 class Claim:

@@ -16,6 +16,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from ..data.digest import digest_bytes, digest_path
 from .code import code_parts, named_code
+from .pipeline_root import in_store
 from .step import PythonSource
 from .values import Artifact, Values
 
@@ -96,22 +97,8 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def content_digest(uri: str) -> str | None:
-    """Return the digest of what lies at a local path; None when nothing does, or it is remote."""
-    path = Path(uri)
-    return digest_path(path) if path.is_absolute() and path.exists() else None
-
-
-def damage(artifact: Artifact) -> str:
-    """Return what is wrong with an artifact that was recorded earlier; empty when nothing is."""
-    now = content_digest(artifact.uri)
-    if now == artifact.digest:
-        return ""
-    return f"{artifact.uri} is gone" if now is None else f"{artifact.uri} was altered"
-
-
 def _content(artifact: Artifact) -> list[Any]:
-    if "://" in artifact.uri:
+    if "://" in artifact.uri and not in_store(artifact.uri):
         raise NotCacheable(f"what lies at {artifact.uri} is not known here")
     return [artifact.schema_title, artifact.digest or NOTHING, artifact.metadata]
 

@@ -279,7 +279,7 @@ class Driver:
             ".pipeline_job_uuid": self.run_id,
             ".pipeline_task_name": title,
             ".pipeline_task_uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{path}")),
-            ".pipeline_root": str(self.folder.parent.parent),
+            ".pipeline_root": (self.steps.artifacts or str(self.folder)).rsplit("/", 2)[0],
             ".pipeline_job_create_time_utc": f"{self.started:%Y-%m-%dT%H:%M:%SZ}",
             ".pipeline_job_schedule_time_utc": f"{self.started:%Y-%m-%dT%H:%M:%SZ}",
         }

@@ -7,7 +7,9 @@ from typing import Any
 
 from ..metadata import values as md
 from ..metadata.store import ArtifactGone, Store
-from .cache import changes, damage
+from .cache import changes
+from .copies import Copies
+from .pipeline_root import in_store
 from .report import State, StepReport
 from .values import Artifact, Values
 
@@ -48,13 +50,26 @@ class Ledger:
         self,
         store: Store,
         run_id: str,
+        copies: Copies,
         *,
+        shared: bool = False,
         kept: Iterable[md.Execution] = (),
         taken: Iterable[md.Execution] = (),
     ) -> None:
-        """Write run `run_id`; `kept` is what it did before, `taken` what another run did."""
+        """Write a run.
+
+        Args:
+            store: Where.
+            run_id: The run.
+            copies: Of artifacts that lie elsewhere.
+            shared: Find only what others can reach too, such as artifacts in object stores.
+            kept: What the run did before.
+            taken: What another run did that this one goes on from.
+        """
         self.store = store
         self.run_id = run_id
+        self._copies = copies
+        self._shared = shared
         self._kept = _last_successes(kept)
         self._taken = _last_successes(taken)
 
@@ -67,7 +82,7 @@ class Ledger:
         if before is None or not _same_inputs(before, step.inputs):
             return None
         found = _restored(step, before, "kept from before")
-        return None if _damage(found.outputs) else found
+        return None if self._damage(found.outputs) else found
 
     def take(self, step: StepReport) -> StepReport | None:
         """Return a step as the earlier run did it, if it did."""
@@ -84,7 +99,7 @@ class Ledger:
         if before is None:
             return None, ""
         found = _restored(step, before, f"same as in run {before.run_id}")
-        broken = _damage(found.outputs)
+        broken = self._damage(found.outputs)
         if broken:
             return None, f"of run {before.run_id} {broken}"
         try:
@@ -149,6 +164,16 @@ class Ledger:
         )
         return replace(step, outputs=_numbered(step.outputs, recorded.outputs))
 
+    def _damage(self, outputs: Values) -> str:
+        for artifacts in outputs.artifacts.values():
+            for artifact in artifacts:
+                if self._shared and not in_store(artifact.uri):
+                    return f"{artifact.uri} lies on this machine alone"
+                broken = self._copies.damage(artifact)
+                if broken:
+                    return broken
+        return ""
+
     def _reused(self, found: StepReport, before: md.Execution) -> StepReport:
         self.store.record(
             self.run_id,
@@ -200,15 +225,6 @@ def _restored(step: StepReport, before: md.Execution, how: str) -> StepReport:
         explanation=(how,),
         log=Path(before.properties["log"]) if "log" in before.properties else None,
     )
-
-
-def _damage(outputs: Values) -> str:
-    for artifacts in outputs.artifacts.values():
-        for artifact in artifacts:
-            broken = damage(artifact)
-            if broken:
-                return broken
-    return ""
 
 
 def stored(values: Values) -> dict[str, tuple[md.Artifact, ...]]:

@@ -74,6 +74,7 @@ class RunReport:
         steps: In the order in which they ended.
         outputs: The pipeline's own outputs.
         seconds: From start to end.
+        artifacts: Where its artifacts lie when not in `folder`, a URL.
     """
 
     pipeline: str
@@ -83,6 +84,7 @@ class RunReport:
     steps: tuple[StepReport, ...]
     outputs: Values
     seconds: float
+    artifacts: str = ""
 
     def failures(self) -> list[StepReport]:
         """Return the steps that failed."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import shutil
 import sys
 import threading
 import time
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from ..data.digest import digest_bytes
+from ..data.remote_folders import write_remote
 from ..errors import PenstockError
 from ..metadata import values as md
 from ..metadata.store import Store
 from .check import check_pipeline
+from .copies import Copies
 from .dag import Driver, Outcome
 from .ledger import Ledger
 from .parameters import check_parameters
+from .pipeline_root import COMPILED, check_root
 from .report import RunReport, State, StepReport, Watch
 from .selection import Selection, select
 from .spec import Pipeline, parse
@@ -28,7 +32,7 @@ from .steps import Steps
 from .values import Values
 from .workers import Workers
 
-COMPILED = "pipeline.yaml"
+COPIES = ".copies"
 ENDS = {
     State.SUCCEEDED: md.RunState.COMPLETE,
     State.FAILED: md.RunState.FAILED,
@@ -49,6 +53,9 @@ class Settings:
         use_cache: Take the outputs of steps that ran before on the same inputs.
         explain: Say of every step why it was or was not found in the cache.
         sys_path: Folders that steps import the author's modules from.
+        pipeline_root: A folder in an object store that artifacts are kept in, such as
+            `s3://bucket/folder`; below `root` if empty.
+        copies_limit: How many bytes copies of artifacts in object stores may take below `root`.
     """
 
     root: Path
@@ -59,6 +66,13 @@ class Settings:
     use_cache: bool = True
     explain: bool = False
     sys_path: tuple[str, ...] = ()
+    pipeline_root: str = ""
+    copies_limit: int = 20 * 10**9
+
+    @property
+    def copies(self) -> Copies:
+        """Copies of artifacts that lie in object stores."""
+        return Copies(self.root.absolute() / COPIES, self.copies_limit)
 
     def open_store(self, *, create: bool = True) -> Store:
         """Open the metadata store."""
@@ -128,7 +142,9 @@ def run_pipeline(
     """
     check_pipeline(pipeline, containers=settings.containers)
     given = check_parameters(pipeline, parameters)
+    kept_in = check_root(settings.pipeline_root) if settings.pipeline_root else ""
     run_id, folder = _new_folder(settings.root, pipeline)
+    artifacts = _begin_in_store(kept_in, pipeline, run_id, folder) if kept_in else ""
     with settings.open_store() as store:
         part: dict[str, Any] = {}
         taken: list[md.Execution] = []
@@ -142,9 +158,9 @@ def run_pipeline(
             digest_bytes(pipeline.text.encode()),
             given,
             folder,
-            properties={"sys_path": list(settings.sys_path), **part},
+            properties={"sys_path": list(settings.sys_path), "artifacts": artifacts, **part},
         )
-        ledger = Ledger(store, run_id, taken=taken)
+        ledger = Ledger(store, run_id, settings.copies, shared=bool(artifacts), taken=taken)
         return _drive(pipeline, run, ledger, settings, watch, stop or Stop(), selection)
 
 
@@ -186,6 +202,8 @@ def resume_run(
         ledger = Ledger(
             store,
             found.id,
+            settings.copies,
+            shared=bool(found.artifacts),
             kept=store.executions(found.id),
             taken=store.executions(source) if source else [],
         )
@@ -222,6 +240,7 @@ def _drive(
     steps = Steps(
         folder,
         workers,
+        settings.copies,
         ledger,
         seen,
         stop.requested,
@@ -229,6 +248,7 @@ def _drive(
         settings.containers,
         settings.use_cache,
         settings.explain,
+        run.artifacts,
     )
     driver = Driver(
         pipeline, run.id, folder, steps, threads, seen, stop.requested, run.started, selection
@@ -248,6 +268,7 @@ def _drive(
         tuple(ended),
         outcome.outputs,
         time.monotonic() - started,
+        run.artifacts,
     )
 
 
@@ -275,6 +296,17 @@ def _new_folder(root: Path, pipeline: Pipeline) -> tuple[str, Path]:
             "with --root or PENSTOCK_ROOT."
         ) from error
     return run_id, folder
+
+
+def _begin_in_store(root: str, pipeline: Pipeline, run_id: str, folder: Path) -> str:
+    """Return where a run's artifacts will lie; one that cannot be written to costs no step."""
+    artifacts = f"{root}/{pipeline.name}/{run_id}"
+    try:
+        write_remote(f"{artifacts}/{COMPILED}", pipeline.text.encode())
+    except PenstockError:
+        shutil.rmtree(folder)
+        raise
+    return artifacts
 
 
 def _free(home: Path) -> Iterator[tuple[str, Path]]:

@@ -12,13 +12,15 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as pb
 
 from ..errors import PenstockError
 from ..metadata.values import Claim
-from .cache import NotCacheable, cache_key, content_digest, key_parts
+from .cache import NotCacheable, cache_key, key_parts
 from .containers import container_request
+from .copies import Copies
 from .ledger import Ledger, Sought, Ticket
+from .pipeline_root import publish
 from .placeholders import resolve
 from .report import State, StepReport, Watch
 from .step import LOG, executor_input, python_source, read_outputs
-from .values import Values
+from .values import Artifact, Values
 from .workers import StepFailed, Workers
 
 STOPPED = "the run was stopped"
@@ -55,6 +57,7 @@ class Steps:
 
     folder: Path
     workers: Workers
+    copies: Copies
     ledger: Ledger
     watch: Watch
     stopping: threading.Event
@@ -62,6 +65,7 @@ class Steps:
     containers: bool = False
     use_cache: bool = True
     explain: bool = False
+    artifacts: str = ""
 
     def noted(self, step: StepReport) -> StepReport:
         """Record a step that is not executed."""
@@ -70,9 +74,12 @@ class Steps:
     def imported(self, step: StepReport) -> StepReport:
         """Record what an importer names, with the digest of what lies there."""
         try:
-            return self.ledger.note(_digested(step))
+            return self.ledger.note(self._digested(step))
         except OSError as error:
             return self.ledger.note(_broken(step, error))
+        except PenstockError as error:
+            failed = replace(step, state=State.FAILED, reason=str(error), outputs=Values())
+            return self.ledger.note(failed)
 
     def take(self, step: StepReport) -> StepReport:
         """Return a step as the earlier run did it that this one continues from."""
@@ -137,8 +144,10 @@ class Steps:
             return replace(step, state=State.STOPPED, reason=STOPPED)
         self.watch(step)
         try:
-            outputs = self._execute(step, work)
-            return _digested(replace(step, state=State.SUCCEEDED, outputs=outputs))
+            with self.copies.held(step.inputs) as inputs:
+                outputs = self._execute(replace(step, inputs=inputs), work)
+            done = replace(step, state=State.SUCCEEDED, outputs=_passed_on(outputs, step, inputs))
+            return self._digested(done)
         except StepFailed as error:
             if self.stopping.is_set():
                 return replace(step, state=State.STOPPED, reason=STOPPED)
@@ -180,13 +189,38 @@ class Steps:
         """Record how a begun step ended."""
         return self.ledger.finish(begun.ticket, step)
 
+    def _digested(self, step: StepReport) -> StepReport:
+        """Return a step whose outputs have their digests and lie where they shall be kept."""
+        artifacts = {
+            name: [self._kept(artifact) for artifact in listed]
+            for name, listed in step.outputs.artifacts.items()
+        }
+        return replace(step, outputs=Values(step.outputs.parameters, artifacts))
 
-def _digested(step: StepReport) -> StepReport:
-    artifacts = {
-        name: [replace(artifact, digest=content_digest(artifact.uri)) for artifact in listed]
-        for name, listed in step.outputs.artifacts.items()
+    def _kept(self, artifact: Artifact) -> Artifact:
+        digest = self.copies.digest(artifact.uri)
+        place = Path(artifact.uri)
+        if not self.artifacts or not place.is_relative_to(self.folder):
+            return replace(artifact, digest=digest)
+        url = f"{self.artifacts}/{place.relative_to(self.folder).as_posix()}"
+        if digest is not None:
+            publish(place, url, digest)
+            self.copies.keep(place, url, digest)
+        return replace(artifact, uri=url, digest=digest)
+
+
+def _passed_on(outputs: Values, step: StepReport, inputs: Values) -> Values:
+    """Return outputs with the URL of every input that the step handed on by its local path."""
+    urls = {
+        here.uri: there.uri
+        for name, artifacts in inputs.artifacts.items()
+        for here, there in zip(artifacts, step.inputs.artifacts[name], strict=True)
     }
-    return replace(step, outputs=Values(step.outputs.parameters, artifacts))
+    artifacts = {
+        name: [replace(artifact, uri=urls.get(artifact.uri, artifact.uri)) for artifact in listed]
+        for name, listed in outputs.artifacts.items()
+    }
+    return Values(outputs.parameters, artifacts)
 
 
 def _broken(step: StepReport, error: OSError) -> StepReport:

@@ -29,9 +29,9 @@ class Artifact:
         name: The artifact's name.
         schema_title: KFP's type, such as `system.Dataset`.
         schema_version: The type's version.
-        uri: Where it lies; a local path for everything made here.
+        uri: Where it lies: a path, or a URL when the pipeline root is one.
         metadata: What the step said about it, JSON values.
-        digest: `sha256:<hex>` of what lies there; None when nothing does, or it is remote.
+        digest: `sha256:<hex>` of what lies there; None when nothing does, or it is not known.
         id: The metadata store's number; None as long as it does not know it.
     """
 

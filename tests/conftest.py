@@ -75,31 +75,6 @@ def database(postgres):
     return f"{postgres}/postgres?options=-csearch_path%3D{name}"
 
 
-@pytest.fixture(scope="session")
-def s3_server():
-    """The address of a real S3 server on loopback."""
-    pytest.importorskip("s3fs", reason="the library s3fs is not installed")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3_bucket(s3_server, monkeypatch):
-    """A new bucket, as boto3's resource; what the environment says leads to its server."""
-    import boto3
-
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = boto3.resource("s3").Bucket(f"b{uuid.uuid4().hex}")
-    bucket.create()
-    return bucket
-
-
 @pytest.fixture(params=DATABASES)
 def where(request, tmp_path):
     """Where a store can be made: once an SQLite file, once a PostgreSQL database."""
@@ -112,7 +87,7 @@ def where(request, tmp_path):
 def new_bucket():
     """Make buckets in a real S3 server on loopback: each call gives the URL of an empty one."""
     boto3 = pytest.importorskip("boto3")
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -121,6 +96,8 @@ def new_bucket():
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        # It keeps a connection to the server of another module.
+        s3fs.S3FileSystem.clear_instance_cache()
 
         def make() -> str:
             name = f"b{uuid.uuid4().hex}"

@@ -28,6 +28,12 @@ def folder(tmp_path):
 
 
 @pytest.fixture
+def s3_bucket(new_bucket):
+    boto3 = pytest.importorskip("boto3")
+    return boto3.resource("s3").Bucket(new_bucket().removeprefix("s3://"))
+
+
+@pytest.fixture
 def url(s3_bucket):
     return f"s3://{s3_bucket.name}/some/model"
 

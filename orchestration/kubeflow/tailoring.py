@@ -35,36 +35,39 @@ def tailored(pipeline: Pipeline, defaults: Defaults) -> Pipeline:
             tasks that share a component were given different settings.
     """
     tasks = _container_tasks(pipeline)
-    names = {name: component for _, name, component, _ in tasks}
-    defaults.check_names(set(names.values()), set(names), pipeline.name)
+    defaults.check_names({task[2] for task in tasks}, {task[1] for task in tasks}, pipeline.name)
+    _check_shared(tasks, defaults, pipeline.name)
     document, platform = documents(pipeline)
-    executors = document["deploymentSpec"]["executors"]
-    configs = (
-        platform.setdefault("platforms", {})
-        .setdefault("kubernetes", {})
-        .setdefault("deploymentSpec", {})
-        .setdefault("executors", {})
-    )
-    given: dict[str, tuple[str, dict[str, Any]]] = {}
+    kubernetes = platform.setdefault("platforms", {}).setdefault("kubernetes", {})
+    configs = kubernetes.setdefault("deploymentSpec", {}).setdefault("executors", {})
     for dag, name, component, label in tasks:
+        settings = defaults.of(component, name)
+        wanted = _written(settings, f"{defaults.where}, for {name},")
+        parent = document["components"][dag] if dag else document["root"]
+        _fill_task(parent["dag"]["tasks"][name], settings, wanted)
+        container = document["deploymentSpec"]["executors"][label]["container"]
+        own = configs.pop(label, {})
+        _fill_container(container, own, wanted)
+        filled = _filled_config(own, container, wanted)
+        if filled:
+            configs[label] = filled
+    if not configs:
+        del kubernetes["deploymentSpec"]
+    return render(pipeline, document, platform)
+
+
+def _check_shared(
+    tasks: list[tuple[str, str, str, str]], defaults: Defaults, pipeline: str
+) -> None:
+    given: dict[str, tuple[str, dict[str, Any]]] = {}
+    for _, name, component, label in tasks:
         settings = defaults.of(component, name)
         first, same = given.setdefault(label, (name, settings))
         if same != settings:
             raise PenstockError(
                 f"{defaults.where} gives {name} other settings than {first}, and both are "
-                f"{label} in {pipeline.name}: give them the same."
+                f"{label} in {pipeline}: give them the same."
             )
-        wanted = _written(settings, f"{defaults.where}, for {name},")
-        task = (document["components"][dag] if dag else document["root"])["dag"]["tasks"][name]
-        _fill_task(task, settings, wanted)
-        own = configs.get(label, {})
-        _fill_container(executors[label]["container"], own, wanted)
-        filled = _filled_config(own, executors[label]["container"], wanted)
-        if filled:
-            configs[label] = filled
-    if not configs:
-        del platform["platforms"]["kubernetes"]["deploymentSpec"]
-    return render(pipeline, document, platform)
 
 
 def _container_tasks(pipeline: Pipeline) -> list[tuple[str, str, str, str]]:

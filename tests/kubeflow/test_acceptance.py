@@ -343,9 +343,15 @@ DOUBTFUL = {
     ),
     "a text that Argo replaces": (
         lambda d: tasks(d)["text"]["inputs"]["parameters"].update(
-            value={"runtimeValue": {"constant": "{{=1+1}} {{workflow.name}}"}}
+            value={"runtimeValue": {"constant": "{{workflow.name}}"}}
         ),
         "task text holds {{workflow.name}}, which Argo replaces before a step sees it",
+    ),
+    "an expression that Argo replaces": (
+        lambda d: tasks(d)["text"]["inputs"]["parameters"].update(
+            value={"runtimeValue": {"constant": "{{=1+1}}"}}
+        ),
+        "task text holds {{=1+1}}, which Argo replaces before a step sees it",
     ),
     "an input that its component lacks": (
         lambda d: tasks(d)["number"]["inputs"]["parameters"].update(

@@ -278,6 +278,20 @@ def test_steps_of_a_nested_pipeline_that_is_used_twice(defaults, tmp_path):
     assert all(container(given, label).env[0].name == "A" for label in trained)
 
 
+def test_tasks_that_share_an_executor_have_the_same_settings(pipeline, defaults):
+    document = yaml.safe_load(pipeline.text)
+    document["root"]["dag"]["tasks"]["train-2"]["componentRef"]["name"] = "comp-train"
+    shared = parse(yaml.safe_dump(document), "shared.yaml")
+
+    given = tailored(shared, defaults("components: {train: {env: {A: b}}}"))
+
+    assert [variable.name for variable in container(given, "exec-train").env] == ["A"]
+    with pytest.raises(
+        PenstockError, match="gives train-2 other settings than train, and both are exec-train"
+    ):
+        tailored(shared, defaults("tasks: {train: {env: {A: b}}}"))
+
+
 WRONG = {
     "al: {}": r"has the key al, and there is no such key: there are all, components, tasks",
     "{}": "is empty: give all, components or tasks",

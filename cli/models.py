@@ -33,15 +33,20 @@ def registered(command: Command) -> Command:
 
 def changing(command: Command) -> Command:
     """Give a command the options of one who changes the champion."""
-    by = click.option("--by", default="", help="Who does it.  [default: you@this host]")
-    why = click.option("--why", default="", help="Why; kept in the history.")
     destination = click.option(
         "--destination",
-        metavar="FOLDER",
-        help="The folder that TensorFlow Serving watches; '' for none.  "
+        metavar="FOLDER|URL",
+        help="What TensorFlow Serving watches, such as s3://models/flights; '' for none.  "
         "[default: where the champion is served from]",
     )
-    return by(why(destination(command)))
+    return said(destination(command))
+
+
+def said(command: Command) -> Command:
+    """Give a command the options that the history keeps."""
+    by = click.option("--by", default="", help="Who does it.  [default: you@this host]")
+    why = click.option("--why", default="", help="Why; kept in the history.")
+    return by(why(command))
 
 
 @click.group()
@@ -225,6 +230,18 @@ def roll_back_model(
     from ..registry.served import roll_back_served
 
     _say(product, roll_back_served(_open(registry), product, to, destination, by=by, why=why))
+
+
+@models.command(name="withdraw")
+@click.argument("product")
+@registered
+@said
+def withdraw_model(product: str, registry: str, by: str, why: str) -> None:
+    """End the trial of the challenger: a canary's traffic goes back to the champion."""
+    from ..registry.served import withdraw_served
+
+    entry = withdraw_served(_open(registry), product, by=by, why=why)
+    click.echo(f"Version {entry.version} is no longer the challenger of {product}.")
 
 
 @models.command(name="history")

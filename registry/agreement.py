@@ -41,8 +41,15 @@ def settle_bucket(
             return None
         try:
             where = f"{bucket.url}/{now.version}"
+            # Whether it is blessed was seen to by who served it, for which there must be a reason.
             because = why or f"{where} is the newest there, so it is served."
-            _name(registry, found, by, because, where)
+            promote(
+                *(registry, product, found.number),
+                by=by,
+                why=because,
+                where=where,
+                allow_unblessed=True,
+            )
         except OvertakenError:
             continue
         with writing(bucket):
@@ -64,9 +71,3 @@ def settle_service(registry: Registry, product: str, service: Service) -> None:
         apply(manifest_of(service, version(registry, product, entry.version)))
         if deployments(entries(registry, product))[-1].entry == entry:
             return
-
-
-def _name(registry: Registry, found: Version, by: str, why: str, where: str) -> None:
-    # Whether it is blessed was seen to by who served it.
-    options = {"by": by, "why": why, "where": where}
-    promote(registry, found.product, found.number, allow_unblessed=True, **options)

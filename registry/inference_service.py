@@ -237,10 +237,10 @@ def settings_of(found: Mapping[str, Any]) -> KServe:
         PenstockError: It was not made by Penstock.
     """
     metadata = found["metadata"]
-    text = (metadata.get("annotations") or {}).get(SETTINGS)
+    text = (metadata.get("annotations") or {}).get(SETTINGS, "")
     try:
         return read_kserve(json.loads(text))
-    except (TypeError, ValueError, PenstockError) as error:
+    except (ValueError, AttributeError, PenstockError) as error:
         raise PenstockError(
             f"The InferenceService {metadata['namespace']}/{metadata['name']} does not say how "
             f"Penstock made it (annotation {SETTINGS}); push to it once."

@@ -110,8 +110,8 @@ def claim_with(bucket: ServingBucket, digest: str, for_kserve: bool = False) -> 
         and claim.layout == layout_of(claim.files, for_kserve)
         and not claim.removed
     ]
-    whole = [claim for claim in found if complete(bucket, claim)]
-    return (whole or found or [None])[-1]
+    best = [claim for claim in found if complete(bucket, claim)] or found
+    return best[-1] if best else None
 
 
 def publish(

@@ -1,4 +1,4 @@
-from typing import Dict, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from kfp import dsl
 
@@ -19,7 +19,7 @@ def pusher(
     run: str = "",
     keep: int = 0,
     allow_unvalidated: bool = False,
-    kserve: Optional[Dict] = None,
+    kserve: Optional[Dict[str, Any]] = None,
 ) -> NamedTuple("Outputs", [("pushed", bool), ("reason", str)]):  # type: ignore[valid-type]
     """Push a validated model to where it is served from, or to a registry, or both.
 

@@ -10,6 +10,7 @@ from penstock.cli.main import cli
 from penstock.data.digest import digest_path
 from penstock.errors import PenstockError
 from penstock.registry.connection import open_registry
+from penstock.registry.promotion import challenge
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +79,17 @@ def test_promote_rollback_and_what_is_told_of_it(place):
         ("rollback", 1, "cy"),
     ]
     assert told[0]["until"] == told[1]["at"] and told[2]["until"] is None
+
+
+def test_a_challenger_is_withdrawn(place):
+    call(place, "promote", "flights", "1")
+    challenge(open_registry(place / "registry"), "flights", 2, where="")
+
+    said = call(place, "withdraw", "flights", "--why", "slow", "--by", "cy")
+
+    assert said == "Version 2 is no longer the challenger of flights.\n"
+    assert rows(call(place, "list"))[1] == ["flights", "3", "1", "-"]
+    assert rows(call(place, "history", "flights"))[1][:2] == ["withdraw", "2"]
 
 
 def test_list_names_products_versions_and_roles(place):

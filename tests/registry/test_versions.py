@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from penstock.components.champion_resolver.executor import resolve_champion
 from penstock.data.digest import digest_path
 from penstock.errors import PenstockError
+from penstock.metadata.garbage import Keep, delete_garbage
+from penstock.metadata.store import Store
+from penstock.metadata.values import Artifact, ExecutionState, RunState
+from penstock.registry.champion import resolve
 from penstock.registry.connection import open_registry
+from penstock.registry.promotion import promote
 from penstock.registry.registration import register_version
 from penstock.registry.versions import fetch_version, products, version, versions
 
@@ -162,3 +168,38 @@ def test_the_facts_are_json_that_others_can_read(registry, product, trained):
 
     assert json.loads(raw.tags["penstock.facts"]) == made.facts
     assert raw.tags["penstock.blessed"] == "true"
+
+
+def test_cleaning_up_runs_leaves_what_was_registered_and_what_a_kept_run_was_given(
+    trained, tmp_path
+):
+    # Given a registry among the runs, a model that a run has trained, and the champion that a later
+    # run was given
+    runs = tmp_path / "runs"
+    where = str(runs / "registry")
+    registry = open_registry(where)
+    model, blessing = trained("one")
+    made = register_version(registry, "flights", model, blessing)
+    promote(registry, "flights", made.number)
+    given = runs / "flights" / "r2" / "champion"
+    with Store.open(str(runs / "metadata.sqlite")) as store:
+        for run, place in (("r1", runs / "flights" / "r1" / "model"), ("r2", given)):
+            store.start_run(run, "flights", "d", {}, place.parent)
+            if run == "r1":
+                shutil.copytree(model, place)
+            else:
+                resolve_champion(
+                    place, place.parent / "blessing", str(runs / "registry"), "flights"
+                )
+            one = Artifact(str(place), "system.Model", "model", digest_path(place))
+            store.record(run, "step", "c", ExecutionState.COMPLETE, outputs={"model": (one,)})
+            store.finish_run(run, RunState.COMPLETE)
+
+        garbage = delete_garbage(store, runs, Keep(last=1))
+
+    assert [run.id for run in garbage.dropped] == ["r1"]
+    assert not (runs / "flights" / "r1").exists()
+    assert digest_path(given / "serving") == made.digest
+    again = resolve(open_registry(where), "flights")
+    fetch_version(registry, again, tmp_path / "fetched")
+    assert digest_path(tmp_path / "fetched" / "serving") == made.digest

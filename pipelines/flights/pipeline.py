@@ -9,6 +9,7 @@ from ...components import (
     evaluator,
     example_gen,
     example_validator,
+    infra_validator,
     pusher,
     schema_gen,
     statistics_gen,
@@ -21,6 +22,12 @@ from ...schemas import pinned_schema, schema_text
 MODULE = "penstock.pipelines.flights.model"
 EVAL_CONFIG = resources.files(__package__).joinpath("eval_config.pbtxt").read_text()
 DATA_POLICY = resources.files(__package__).joinpath("data_policy.yaml").read_text()
+
+# Wide enough for a busy laptop: tighten it to what your service promises.
+INFRA_POLICY = {
+    "startup_seconds": 240,
+    "batches": [{"rows": 1, "p99_ms": 10_000}, {"rows": 1024, "p99_ms": 20_000}],
+}
 
 
 @dsl.component(base_image=image("components"), install_kfp_package=False)
@@ -89,10 +96,14 @@ def flights_pipeline(
         eval_config=EVAL_CONFIG,
         policy={"mode": "confident", "slices": "not_disproven"},
     )
+    served = infra_validator(
+        model=trained.outputs["model"], examples=valid, schema=schema, policy=INFRA_POLICY
+    )
     with dsl.If(evaluated.outputs["blessed"] == True, name="blessed"):  # noqa: E712
         pushed = pusher(
             model=trained.outputs["model"],
             blessing=evaluated.outputs["blessing"],
+            infra_blessing=served.outputs["infra_blessing"],
             destination=destination,
             registry=registry,
             product="flights",

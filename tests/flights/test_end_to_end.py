@@ -21,6 +21,7 @@ from penstock.components.evaluator.component import evaluator
 from penstock.components.pusher.component import pusher
 from penstock.data.digest import digest_path
 from penstock.data.examples import read_manifest, read_table
+from penstock.evaluation.infra_blessing import warmup_file
 from penstock.pipelines.flights.features import FEATURES
 from penstock.pipelines.flights.pipeline import EVAL_CONFIG
 from penstock.pipelines.flights.predict import newest_version
@@ -28,6 +29,7 @@ from penstock.pipelines.flights_scoring.pipeline import KEPT
 from penstock.registry.champion import resolve
 from penstock.registry.connection import open_registry
 from penstock.registry.deployments import entries
+from penstock.registry.serving_folder import WARMUP
 
 ROWS_PER_MONTH = 6000
 
@@ -246,7 +248,10 @@ def test_the_blessed_model_is_pushed_whole(run, exported, splits, predictions):
 
     version = newest_version(run.serving)
     serving = run.artifact("trainer", "model") / "serving"
-    assert digest_path(version) == digest_path(serving) == blessing["model_digest"]
+    pushed = digest_path(version, leave_out={WARMUP})
+    assert pushed == digest_path(serving) == blessing["model_digest"]
+    warmup = warmup_file(run.artifact("infra-validator", "infra_blessing"))
+    assert (version / WARMUP).read_bytes() == warmup.read_bytes() != b""
     assert [f.name for f in run.serving.iterdir() if not f.name.startswith(".")] == [version.name]
     np.testing.assert_allclose(
         serve(tf.saved_model.load(str(version)), splits["eval"]), predictions, atol=1e-6
@@ -259,7 +264,7 @@ def test_the_pushed_model_is_the_champion_with_its_run(run):
     champion = resolve(registry, "flights")
     (entry,) = entries(registry, "flights")
 
-    assert champion.digest == digest_path(newest_version(run.serving))
+    assert champion.digest == digest_path(newest_version(run.serving), leave_out={WARMUP})
     assert (champion.facts["pipeline"], champion.facts["run"]) == ("flights", run.folder.name)
     assert entry.where == str(newest_version(run.serving))
     assert entry.by == f"run {run.folder.name}"

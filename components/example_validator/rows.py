@@ -125,7 +125,8 @@ def _counts(rows: SplitRows, asked: Sequence[tuple[RowRule, str]]) -> list[int]:
     counts: list[int] = []
     for start in range(0, len(asked), RULES_AT_ONCE):
         some = asked[start : start + RULES_AT_ONCE]
-        counted = [f"count(*) FILTER (WHERE NOT r{place})" for place in range(len(some))]
+        # A filter on count(*) takes six times as long.
+        counted = [f"count_if(NOT r{place})" for place in range(len(some))]
         query = select(counted, answered([sql for _, sql in some], "examples", ()))
         try:
             found = rows.database.sql(query).fetchall()[0]
@@ -143,9 +144,9 @@ def sample_offending(
 ) -> list[pa.Table]:
     """Return the first rows that break each rule, in the order of the shards.
 
-    All are looked for together, in a pass that ends once they are found, and read together in
-    another one. Of very many rules fewer rows each are kept, but never fewer than `SHOWN`, so that
-    there are about `CELLS` values.
+    All are looked for together, in one pass over the data, and read together in another one. Of
+    very many rules fewer rows each are kept, but never fewer than `SHOWN`, so that there are about
+    `CELLS` values.
 
     Args:
         rows: The split's rows.
@@ -193,22 +194,19 @@ def _first_places(
         answered([rule.sql for rule in rules], "examples", (SHARD, ROW)),
         f"WHERE NOT ({' AND '.join(names)})",
     )
-    found: list[list[np.ndarray[Any, Any]]] = [[] for _ in rules]
-    left = dict(enumerate(wanted))
-    # Rows come in the order of the shards, as DuckDB keeps the order of files where nothing sorts.
+    found = [np.zeros(0, np.int64) for _ in rules]
+    # Batches come in any order; most bring nothing that is before what was found.
     with rows.database.sql(query).to_arrow_reader(BATCH_ROWS) as reader:
         for batch in reader:
             here = batch.column(0).to_numpy()
-            for place in list(left):
+            first = here.min(initial=np.iinfo(np.int64).max)
+            for place, number in enumerate(wanted):
+                if len(found[place]) == number and found[place].max(initial=-1) < first:
+                    continue
                 answers = batch.column(place + 1).fill_null(True)
-                offending = np.flatnonzero(~answers.to_numpy(zero_copy_only=False))[: left[place]]
-                found[place].append(here[offending])
-                left[place] -= len(offending)
-                if not left[place]:
-                    del left[place]
-            if not left:
-                break
-    return [np.concatenate([np.zeros(0, np.int64), *parts]) for parts in found]
+                offending = here[~answers.to_numpy(zero_copy_only=False)]
+                found[place] = np.sort(np.concatenate([found[place], offending]))[:number]
+    return found
 
 
 def _rows_at(rows: SplitRows, places: np.ndarray[Any, Any], features: Sequence[str]) -> pa.Table:

@@ -31,7 +31,7 @@ def container_request(
     """Return what a worker needs to run a step in its container.
 
     Paths are the same inside and outside: the root of all runs can be read, the step's folder
-    written, and an input that lies elsewhere read.
+    written, and an input that lies elsewhere read. The step's limits of CPU and memory hold.
 
     Args:
         container: Image, command, arguments and environment, with placeholders.
@@ -57,6 +57,7 @@ def container_request(
     options += [f"--volume={place}:{place}:ro" for place in _read_only(executor_input, root)]
     for variable in container.env:
         options.append(f"--env={variable.name}={resolve(variable.value, executor_input, job)}")
+    options += _limits(container.resources)
     if found == "docker" and os.getuid() != 0:
         # Podman maps root in the container to the user; docker does not.
         options += [f"--user={os.getuid()}:{os.getgid()}", "--env=HOME=/tmp"]
@@ -69,6 +70,18 @@ def container_request(
         "kill": [found, "kill", name],
         "image": image,
     }
+
+
+def _limits(
+    resources: pb.PipelineDeploymentConfig.PipelineContainerSpec.ResourceSpec,
+) -> Iterable[str]:
+    """Yield the options for limits: CPU in cores, memory in units of 10^9 bytes, 0 for none."""
+    if resources.cpu_limit:
+        yield f"--cpus={resources.cpu_limit:g}"
+    if resources.memory_limit:
+        # Swap would let the step have more, which Kubernetes does not.
+        limit = round(resources.memory_limit * 1e9)
+        yield from (f"--memory={limit}b", f"--memory-swap={limit}b")
 
 
 def _read_only(executor_input: Mapping[str, Any], root: Path) -> Iterable[Path]:

@@ -223,3 +223,23 @@ def wait_until(condition):
             return
         time.sleep(0.2)
     raise AssertionError("it did not come to pass in 20 s")
+
+
+@dsl.container_component
+def greedy():
+    program = "x=0123456789; while [ ${#x} -lt 200000000 ]; do x=$x$x; done"
+    return dsl.ContainerSpec(image=IMAGE, command=["/bin/sh", "-c", program])
+
+
+def test_limits_of_memory_and_processors_hold(execute):
+    @dsl.pipeline
+    def unbound():
+        greedy()
+
+    @dsl.pipeline
+    def bound():
+        greedy().set_memory_limit("64M").set_cpu_limit("500m")
+
+    assert execute(unbound).state is State.SUCCEEDED
+    killed = execute(bound).by_path["greedy"]
+    assert "It was killed, perhaps for want of memory." in killed.reason

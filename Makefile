@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo test check compile bench lock image clean
+.PHONY: help setup demo test check compile bench lock images clean
 
 export VENV ?= .venv
 BIN := $(VENV)/bin
@@ -51,7 +51,7 @@ bench: setup ## Time every step, and the data rooms beside their peers; write be
 lock: setup ## Resolve the dependencies of both trains anew and write requirements/*.txt.
 	@UV="$(abspath $(BIN)/uv)" requirements/lock.sh
 
-image: ## Build the image of the components with buildah (BASE= for another base image).
+images: ## Build the images of the components and of control (BUILDER=, BASE=, GPU=1; docs/images.md).
 	@images/build.sh
 
 clean: ## Remove everything made here: .venv, build/, caches; your runs stay.

@@ -10,6 +10,7 @@ from ..errors import PenstockError
 from .check import check
 from .compile import compile_pipeline
 from .gc import gc
+from .image import image
 from .lineage import lineage
 from .models import models
 from .options import EXIT_CODES
@@ -49,5 +50,5 @@ def cli() -> None:
     """Run and compile Kubeflow pipelines built from Penstock's components."""
 
 
-for command in (run, compile_pipeline, check, submit, runs, lineage, gc, models, schema):
+for command in (run, compile_pipeline, check, submit, runs, lineage, gc, models, schema, image):
     cli.add_command(command)

@@ -17,7 +17,7 @@ def image(name: str) -> str:
     image with `task.set_container_image(...)`.
 
     Args:
-        name: The image's folder under `images/`, such as `"components"`.
+        name: `"components"` or `"control"`: what `images/build.sh` builds.
 
     Returns:
         A reference such as `localhost/penstock/components:0.1.0`.

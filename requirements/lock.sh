@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes the locks from pyproject.toml: requirements/<train>.txt for each dependency train, and
-# requirements/image.txt for the images. Run it as `make lock`; it needs uv and the package index.
+# Writes the locks from pyproject.toml: requirements/<train>.txt for each dependency train, and for
+# the images components.txt, components-gpu.txt and control.txt. Run it as `make lock`; it needs uv
+# and the package index.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uv=${UV:-uv}
@@ -31,8 +32,14 @@ EOF
     echo "requirements/$name.txt: $(grep -c '==' "requirements/$name.txt") packages"
 }
 
-lock tf216 tf216 3.10 3.12 --all-extras
-lock tf221 tf221 3.10 3.14 --all-extras
-# What executors need, at the versions that the train was tested with. kfp's own requirements are left
-# out: inside a step it only loads kfp.dsl, and its protobuf need not match TensorFlow's.
-lock image tf221 3.10 3.14 --extra runtime --extra flights --extra avro --extra s3 --extra postgres --extra streams --extra registry --extra tuner --extra sklearn --extra xgboost --extra lightgbm --constraint tf221.txt --override image.override
+lock tf216 tf216 3.10 3.12 --all-extras --override nccl.override
+lock tf221 tf221 3.10 3.14 --all-extras --override nccl.override
+# What executors need, at the versions that the train was tested with.
+in_components=(--extra runtime --extra flights --extra avro --extra s3 --extra gcs --extra postgres --extra streams
+    --extra registry --extra tuner --extra sklearn --extra xgboost --extra lightgbm
+    --constraint tf221.txt)
+lock components tf221 3.10 3.14 "${in_components[@]}" --override nccl.override
+# The same with what TensorFlow loads to compute on NVIDIA's GPUs.
+lock components-gpu tf221 3.10 3.14 "${in_components[@]}" --override gpu.override gpu.in
+# What authoring and control need, and no TensorFlow.
+lock control tf221 3.10 3.14 --extra registry --extra postgres --extra s3 --extra gcs --constraint tf221.txt --override nccl.override

@@ -1,0 +1,108 @@
+"""The images, built once, and a pipeline of every component run in one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from penstock.metadata.store import Store
+from penstock.metadata.values import Execution, RunState
+
+from .launcher import HOUSE, run_in
+
+ROOT = Path(__file__).parents[2]
+IMAGES = {name: f"localhost/penstock/{name}:test" for name in ("components", "control")}
+# Inside another container, podman's own limits may be more than is allowed.
+CONF = """
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+"""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run of every component in one process, in the image.
+
+    Attributes:
+        compiled: The pipeline; beside it lies the run.
+        executions: What was executed, by task.
+    """
+
+    compiled: Path
+    executions: dict[str, Execution]
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory):
+    """Podman, set up so that it can run a container here."""
+    if "PENSTOCK_TEST_IMAGE_BASE" not in os.environ:
+        pytest.skip(
+            "building takes minutes and the package index: set PENSTOCK_TEST_IMAGE_BASE to a "
+            "folder made by images/base.sh, or to an image"
+        )
+    if shutil.which("podman") is None:
+        pytest.skip("podman is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        conf = tmp_path_factory.mktemp("podman") / "containers.conf"
+        conf.write_text(CONF)
+        patch.setenv("CONTAINERS_CONF", str(conf))
+        yield "podman"
+
+
+def build(name: str, **options: str) -> str:
+    base = os.environ["PENSTOCK_TEST_IMAGE_BASE"]
+    environment = {**os.environ, "TAG": "test", "BASE": base, **options}
+    built = subprocess.run(
+        ["images/build.sh", name],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return IMAGES[name]
+
+
+@pytest.fixture(scope="session")
+def control(podman):
+    return build("control")
+
+
+@pytest.fixture(scope="session")
+def components(podman):
+    return build("components")
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory) -> Path:
+    """The pipeline of every component, compiled here as an author compiles it."""
+    file = tmp_path_factory.mktemp("house") / "every_component.yaml"
+    source = Path(__file__).with_name("every_component.py")
+    subprocess.run(
+        [sys.executable, "-m", "penstock", "compile", source, "-o", file],
+        env={**os.environ, "PENSTOCK_IMAGE_COMPONENTS": IMAGES["components"]},
+        check=True,
+    )
+    return file
+
+
+@pytest.fixture(scope="session")
+def reference(components, compiled) -> Reference:
+    """Every step in one process, the image's own Python: what steps in containers are held to."""
+    command = ["penstock", "run", f"{HOUSE}/{compiled.name}", "--root", f"{HOUSE}/runs"]
+    for name in ("registry", "destination"):
+        command += ["--param", f"{name}={HOUSE}/{name}"]
+    done = run_in(components, *command, options=(f"--volume={compiled.parent}:{HOUSE}",))
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Store.open(compiled.parent / "runs" / "metadata.sqlite", create=False) as store:
+        run = store.run("latest")
+        assert run.state is RunState.COMPLETE
+        found = {execution.task: execution for execution in store.executions(run.id)}
+    return Reference(compiled, found)

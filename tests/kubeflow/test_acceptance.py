@@ -401,6 +401,16 @@ def test_what_goes_wrong_sometimes_is_a_warning(chained, judged, case):
     assert any(severity == "warning" and sentence in text for severity, text in found), found
 
 
+def test_a_reference_of_argos_is_said_of_its_task_and_not_of_the_pipeline_too(chained):
+    def change(document):
+        value = {"runtimeValue": {"constant": "{{pod.name}}"}}
+        tasks(document)["text"]["inputs"]["parameters"]["value"] = value
+
+    (finding,) = findings(parse(changed(chained, change), "pipeline.yaml"))
+
+    assert finding.text.startswith("task text holds {{pod.name}}")
+
+
 def test_findings_begin_with_errors(chained):
     def change(document):
         document["sdkVersion"] = ""

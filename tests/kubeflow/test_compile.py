@@ -447,6 +447,15 @@ def test_check_counts_warnings_only_when_told_so(author, tmp_path, penstock):
     assert penstock("check", tmp_path / "gone.yaml").returncode == 2
 
 
+def test_a_run_here_says_what_would_go_otherwise_on_kubeflow(author, tmp_path, penstock):
+    author.write_text(AUTHOR.replace("names=names)", 'names=names).set_retry(1, "1s", 1.5)'))
+
+    done = penstock("run", author, "--root", tmp_path / "runs")
+
+    assert done.returncode == 0, done.stderr
+    assert "Note: step is retried with the back-off factor 1.5, and Argo takes whole" in done.stdout
+
+
 @pytest.mark.parametrize("file", sorted(Path(__file__).parents[2].glob("pipelines/*/pipeline.py")))
 def test_every_shipped_pipeline_is_one_that_kubeflow_takes(file, tmp_path, penstock):
     out = tmp_path / "out.yaml"

@@ -182,7 +182,8 @@ def _absent(model: Path) -> list[str]:
     The package with the class of a kind of the author's own is needed, and stays.
     """
     module = str(_provenance(model).get("module") or "")
-    package = module.rpartition(".")[0] or module
+    file = Path(module).stem if module.endswith(".py") else ""
+    package = file or module.rpartition(".")[0] or module
     try:
         kind = model_kind(model / "serving")
     except PenstockError:  # which is found again, and said, when the model is loaded

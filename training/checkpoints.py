@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from ..errors import PenstockError
+from .places import Place
 from .preemption import Preempted, Preemption
-from .strategies import Place
 
 KEPT = 2
 _STATE = "state.json"
@@ -35,6 +35,10 @@ class Checkpoints(keras.callbacks.Callback):
 
     Each worker saves what it holds, in a file of its own; a checkpoint counts when all files are
     there. A worker that is told to stop agrees with the others on the step to save at.
+
+    Attributes:
+        settle: Called before variables are read or written as a whole; it waits until no step is
+            under way that would change them.
     """
 
     def __init__(self, folder: Path, every: int, place: Place, preemption: Preemption):
@@ -49,6 +53,7 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self._root, self._every, self._fits = folder, every, 0
         self._place, self._preemption = place, preemption
+        self.settle: Callable[[], None] = lambda: None
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Find the last checkpoint of this `fit`, and let it begin at its epoch."""
@@ -183,6 +188,7 @@ class Checkpoints(keras.callbacks.Callback):
                     yield f"{part}.{number}.{replica}", held
 
     def _save(self) -> None:
+        self.settle()
         self._at(self._step).mkdir(exist_ok=True)
         file = self._file(self._step, self._place.index)
         draft = file.with_suffix(".tmp")
@@ -198,6 +204,7 @@ class Checkpoints(keras.callbacks.Callback):
                     shutil.rmtree(path, ignore_errors=True)
 
     def _restore(self) -> None:
+        self.settle()
         optimizer = self.model.optimizer
         if optimizer is not None and not optimizer.built:
             optimizer.build(self.model.trainable_variables)

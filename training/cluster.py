@@ -10,16 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import PenstockError
+from .places import CHIEF, SERVER, WORKER
 from .preemption import EXIT_RETRY, Preempted, Preemption
 
 # What a worker's exit code means, beside 0: see `penstock.components.trainer.worker`.
 EXIT_REFUSED = 2
-EXIT_PEER_LOST = 75
+# A TFJob tries again after codes from 128 on; 138 is the one it leaves to programs.
+EXIT_PEER_LOST = 138
 
 PARENT = "PENSTOCK_PARENT"
 HEARTBEAT = "PENSTOCK_HEARTBEAT"
@@ -34,7 +36,7 @@ class Limits:
     """How much is put up with.
 
     Attributes:
-        restarts: How often all workers are started again after one was lost, 0 or more.
+        restarts: How often what was lost is started again, 0 or more.
         heartbeat_seconds: A worker that gives no sign of life for so long is hung.
         grace_seconds: How long workers may take to save when they are told to stop.
     """
@@ -45,81 +47,112 @@ class Limits:
 
 
 class _Lost(Exception):
-    """A worker was lost, and starting all again may help."""
+    """A process was lost, and starting all again may help."""
 
 
 @dataclass
 class Cluster:
     """One attempt: processes that train together.
 
+    Workers alone train in step, so that none can go on without the others. With servers there is a
+    chief that coordinates, and a worker that was lost is started again while the others go on.
+
     Attributes:
+        command: What each process runs.
+        workers: How many train.
+        servers: How many hold the weights; 0 for workers in step, which hold them themselves.
         folder: Where logs, heartbeats and refusals are written.
         limits: How much is put up with.
+        restarts: How often one worker was started again.
     """
 
+    command: Sequence[str]
+    workers: int
+    servers: int
     folder: Path
     limits: Limits
+    restarts: int = 0
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def start(self, command: Sequence[str], workers: int) -> None:
-        """Start the workers, each in a process group of its own and with its `TF_CONFIG`."""
-        addresses = _free_addresses(workers)
-        for index in range(workers):
-            self._beat(index).unlink(missing_ok=True)
-            with self._log(index).open("ab") as log:
-                self.processes.append(
-                    subprocess.Popen(
-                        command,
-                        env=os.environ | self._environment(addresses, index),
-                        stdin=subprocess.DEVNULL,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                )
+    def start(self) -> None:
+        """Start all, each in a process group of its own and with its `TF_CONFIG`."""
+        self._tasks = [(WORKER, index) for index in range(self.workers)]
+        if self.servers:
+            servers = [(SERVER, index) for index in range(self.servers)]
+            self._tasks = [(CHIEF, 0), *self._tasks, *servers]
+        self._addresses = _free_addresses(len(self._tasks))
+        self.processes = [self._process(place) for place in range(len(self._tasks))]
 
     def wait(self, preemption: Preemption) -> None:
-        """Wait until all workers have ended well.
+        """Wait until all workers have ended well, or with servers the chief.
 
         Raises:
-            _Lost: A worker was killed, ended oddly or is hung.
+            _Lost: A process was killed, ended oddly or is hung.
             Preempted: This process was told to stop; the workers have been told and waited for.
-            PenstockError: A worker refused its work, and says why.
+            PenstockError: A process refused its work, and says why.
         """
         while True:
             codes = [process.poll() for process in self.processes]
-            if all(code == 0 for code in codes):
+            if all(code == 0 for code in (codes[:1] if self.servers else codes)):
                 return
             if preemption.told:
                 self._stop()
                 raise Preempted
-            if any(codes):
+            failed = [place for place, code in enumerate(codes) if code]
+            if failed and not all(self._can_start_again(place) for place in failed):
                 raise self._verdict()
+            for place in failed:
+                self._start_again(place, _ended(self.processes[place].returncode))
             self._check_heartbeats()
             time.sleep(_LOOK_SECONDS)
 
     def kill(self) -> None:
         """End every worker with all that it started, and wait until they are gone."""
         for process in self.processes:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        for process in self.processes:
-            process.wait()
+            _kill(process)
 
     def show(self, index: int) -> None:
         """Write the end of a worker's log to standard error, which is the step's log."""
         lines = self._log(index).read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines[-_SHOWN_LINES:]:
-            sys.stderr.write(f"worker {index}: {line}\n")
+            sys.stderr.write(f"{self._name(index)}: {line}\n")
+
+    def _process(self, place: int) -> subprocess.Popen[bytes]:
+        self._beat(place).unlink(missing_ok=True)
+        with self._log(place).open("ab") as log:
+            return subprocess.Popen(
+                self.command,
+                env=os.environ | self._environment(place),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _can_start_again(self, place: int) -> bool:
+        return (
+            self.servers > 0
+            and self._tasks[place][0] == WORKER
+            and self.processes[place].poll() != EXIT_REFUSED
+            and self.restarts < self.limits.restarts
+        )
+
+    def _start_again(self, place: int, why: str) -> None:
+        """End one worker with all that it started, and start it again at the same address."""
+        self.show(place)
+        sys.stderr.write(f"penstock: {self._name(place)} {why}; it is started again.\n")
+        _kill(self.processes[place])
+        self.restarts += 1
+        self.processes[place] = self._process(place)
 
     def _stop(self) -> None:
-        for process in self.processes:
+        """Tell those who save to stop: all workers in step, or the chief, who needs the others."""
+        savers = self.processes[:1] if self.servers else self.processes
+        for process in savers:
             if process.poll() is None:
                 process.terminate()
         end = time.monotonic() + self.limits.grace_seconds
-        while time.monotonic() < end and any(p.poll() is None for p in self.processes):
+        while time.monotonic() < end and any(p.poll() is None for p in savers):
             time.sleep(_LOOK_SECONDS)
 
     def _verdict(self) -> Exception:
@@ -138,7 +171,7 @@ class Cluster:
         refusal = self.folder / f"refusal-{index}.txt"
         if code == EXIT_REFUSED and refusal.exists():
             return PenstockError(refusal.read_text(encoding="utf-8"))
-        return _Lost(f"worker {index} {_ended(code)}")
+        return _Lost(f"{self._name(index)} {_ended(code)}")
 
     def _culprits(self) -> list[int]:
         return [
@@ -148,9 +181,12 @@ class Cluster:
         ]
 
     def _check_heartbeats(self) -> None:
-        """Raise `_Lost` when a worker that gave signs of life has given none for too long.
+        """Find who gave signs of life and has given none for too long.
 
         In step, all wait for the one that hangs: it has done the fewest steps.
+
+        Raises:
+            _Lost: There is one, and it cannot be started again alone.
         """
         signs = {}
         for index in range(len(self.processes)):
@@ -162,32 +198,43 @@ class Cluster:
         silent = [i for i, (at, _) in signs.items() if now - at > self.limits.heartbeat_seconds]
         if silent:
             hung = min(silent, key=lambda index: signs[index][1])
-            self.show(hung)
-            raise _Lost(
-                f"worker {hung} has given no sign of life for {now - signs[hung][0]:.0f} s, since "
-                f"about step {signs[hung][1]}"
+            why = (
+                f"has given no sign of life for {now - signs[hung][0]:.0f} s, since about step "
+                f"{signs[hung][1]}"
             )
+            if not self._can_start_again(hung):
+                self.show(hung)
+                raise _Lost(f"{self._name(hung)} {why}")
+            self._start_again(hung, why)
 
     def _steps(self, index: int) -> int:
         text = self._beat(index).read_text(encoding="utf-8")
         return int(text) if text.isdigit() else 0
 
-    def _environment(self, addresses: Sequence[str], index: int) -> dict[str, str]:
-        task = {"type": "worker", "index": index}
-        config = json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
+    def _environment(self, place: int) -> dict[str, str]:
+        cluster: dict[str, list[str]] = {}
+        for (kind, _), address in zip(self._tasks, self._addresses, strict=True):
+            cluster.setdefault(kind, []).append(address)
+        kind, index = self._tasks[place]
+        config = json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
         return {
-            "TF_CONFIG": config if len(addresses) > 1 else "{}",
+            "TF_CONFIG": config if len(self._tasks) > 1 else "{}",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "PYTHONUNBUFFERED": "1",
             PARENT: str(os.getpid()),
-            HEARTBEAT: str(self._beat(index)),
+            HEARTBEAT: str(self._beat(place)),
         }
 
     def _beat(self, index: int) -> Path:
         return self.folder / f"heartbeat-{index}"
 
-    def _log(self, index: int) -> Path:
-        return self.folder / f"worker-{index}.log"
+    def _log(self, place: int) -> Path:
+        kind, index = self._tasks[place]
+        return self.folder / f"{kind}-{index}.log"
+
+    def _name(self, place: int) -> str:
+        kind, index = self._tasks[place]
+        return f"{kind} {index}"
 
 
 def run_cluster(
@@ -196,44 +243,62 @@ def run_cluster(
     folder: Path,
     limits: Limits,
     preemption: Preemption,
+    servers: int = 0,
 ) -> int:
     """Run a command as several workers that find each other by `TF_CONFIG`, until all end well.
 
     When one is killed, crashes or hangs, all are killed and started again: they train in step, and
-    go on from their checkpoint. Whatever ends this process ends them too.
+    go on from their checkpoint. With servers that is so for these and the chief, who ends the whole
+    when it ends well; a worker is started again alone. Whatever ends this process ends them too.
 
     Args:
         command: What each worker runs. It calls `die_with_parent` first.
         workers: How many, at least 1; the `TF_CONFIG` of a single one names no cluster.
-        folder: An existing folder for `worker-<index>.log` and what the workers say of themselves.
+        folder: An existing folder for `worker-<index>.log` and what the workers say of themselves;
+            with servers also for `chief-0.log` and `ps-<index>.log`.
         limits: How much is put up with.
         preemption: Tells when to stop.
+        servers: How many parameter servers, with a chief, there are beside the workers.
 
     Returns:
-        How often the workers were started again.
+        How often all, or one worker, were started again.
 
     Raises:
         Preempted: This process was told to stop, and so were the workers.
         PenstockError: A worker refused its work, or workers were lost too often.
     """
-    for attempt in range(limits.restarts + 1):
+    restarts = 0
+    while True:
+        left = replace(limits, restarts=limits.restarts - restarts)
         with ExitStack() as stack:
-            cluster = Cluster(folder, limits)
+            cluster = Cluster(command, workers, servers, folder, left)
             stack.callback(cluster.kill)
             preemption.saving = True
             stack.callback(setattr, preemption, "saving", False)
             try:
-                cluster.start(command, workers)
+                cluster.start()
                 cluster.wait(preemption)
-                return attempt
+                return restarts + cluster.restarts
             except _Lost as lost:
-                reason = str(lost)
-                sys.stderr.write(f"penstock: {reason}; all are started again.\n")
-    raise PenstockError(
-        f"Training was started {limits.restarts + 1} times and a worker was lost each time: at "
-        f"last {reason}. The end of its log is in the step's log; look for what kills it, such as "
-        "too little memory."
+                restarts += cluster.restarts + 1
+                if restarts > limits.restarts:
+                    raise _lost_too_often(limits.restarts + 1, str(lost)) from lost
+                sys.stderr.write(f"penstock: {lost}; all are started again.\n")
+
+
+def _lost_too_often(times: int, reason: str) -> PenstockError:
+    return PenstockError(
+        f"Training was started {times} times and a worker was lost each time: at last {reason}. "
+        "The end of its log is in the step's log; look for what kills it, such as too little "
+        "memory."
     )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process with all that it started, and wait until it is gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _ended(code: int) -> str:

@@ -1,11 +1,11 @@
-"""Keras 3's `fit` and `evaluate` under MultiWorkerMirroredStrategy, where they fail as they are.
+"""Keras 3's `fit` and `evaluate` under the mirrored strategies, where they fail as they are.
 
-Keras' trainer for TensorFlow (3.15, and those before) supports MirroredStrategy; with several
-workers it averages the first batch over the replicas to see its shape, which feeds a distributed
-value to an operation that takes tensors, and it reduces scalar results along an axis that scalars
-do not have (https://github.com/keras-team/keras/issues/20585). What follows replaces the two while
-a worker trains, and how Keras divides data. The author's model, `compile` and `fit` stay as they
-are.
+Keras' trainer for TensorFlow (3.15, and those before) averages the first batch over the replicas to
+see its shape, which fails when the replicas' parts differ in length. With several workers that
+feeds a distributed value to an operation that takes tensors, and scalar results are reduced along
+an axis that scalars do not have (https://github.com/keras-team/keras/issues/20585). What follows
+replaces the two while a model trains, and with several workers how Keras divides data. The author's
+model, `compile` and `fit` stay as they are.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import trainer
 
 from ..errors import PenstockError
+
+
+@contextlib.contextmanager
+def several_replicas() -> Iterator[None]:
+    """Let Keras train and evaluate under MirroredStrategy on batches of any length.
+
+    Raises:
+        PenstockError: This version of Keras lacks the function that is replaced.
+    """
+    with replaced(trainer.TensorFlowTrainer, "_maybe_symbolic_build", _build_from_dataset):
+        yield
 
 
 @contextlib.contextmanager
@@ -86,19 +97,34 @@ def _build_from_shapes(self: Any, iterator: Any = None, data_batch: Any = None) 
         self._symbolic_build(data_batch=data_batch)
 
 
+def _build_from_dataset(self: Any, iterator: Any = None, data_batch: Any = None) -> None:
+    """Build model, metrics and loss from a dataset's shapes and types; no batch is read for it."""
+    if self._distribute_strategy is None:
+        return
+    if iterator is not None:
+        data_batch = symbols(iterator.data_adapter.get_tf_dataset().element_spec)
+    with self._distribute_strategy.scope():
+        self._symbolic_build(data_batch=data_batch)
+
+
 def _begin_epochs(
     self: Any, distribute_strategy: tf.distribute.Strategy, *args: Any, **kwargs: Any
 ) -> None:
     trainer.EpochIterator.__init__(self, *args, **kwargs)
     self._distribute_strategy = distribute_strategy
     dataset = self.data_adapter.get_tf_dataset()
-    self.batch_spec = keras.tree.map_structure(
-        lambda spec: keras.KerasTensor(tuple(spec.shape), spec.dtype.name), dataset.element_spec
-    )
+    self.batch_spec = symbols(dataset.element_spec)
     self._distributed_dataset = distribute_strategy.distribute_datasets_from_function(
         lambda context: among_replicas(
             dataset, distribute_strategy.num_replicas_in_sync // context.num_input_pipelines
         )
+    )
+
+
+def symbols(spec: Any) -> Any:
+    """Return a symbolic tensor of Keras' for each of a batch's specs."""
+    return keras.tree.map_structure(
+        lambda part: keras.KerasTensor(tuple(part.shape), part.dtype.name), spec
     )
 
 

@@ -129,12 +129,13 @@ class _Report(keras.callbacks.Callback):
         super().__init__()
         self._args = fn_args
         self._monitor = monitor
+        self._before = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        self._before = epoch * self.params["steps"]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if (
-            int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-            >= self._args.train_steps
-        ):
+        if self._before + batch + 1 >= self._args.train_steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:

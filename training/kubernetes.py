@@ -44,6 +44,7 @@ def run_job(
     workers: int,
     restarts: int,
     preemption: Preemption,
+    servers: int = 0,
 ) -> None:
     """Create a job, show its logs, and wait until it has ended well.
 
@@ -57,6 +58,7 @@ def run_job(
         workers: How many.
         restarts: How often the job is started again when a worker fails.
         preemption: Tells when to stop.
+        servers: How many parameter servers, with a chief, there are beside the workers.
 
     Raises:
         Preempted: This process was told to stop.
@@ -66,7 +68,8 @@ def run_job(
     running = RunningJob()
     preemption.saving = True
     try:
-        for manifest in manifests(job, name, command, workers, restarts, _owners(job.namespace)):
+        owners = _owners(job.namespace)
+        for manifest in manifests(job, name, command, workers, restarts, owners, servers):
             running.objects.append(_create(client, manifest))
         _wait(client, job, name, running, preemption)
     finally:

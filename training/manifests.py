@@ -106,6 +106,7 @@ def manifests(
     workers: int,
     restarts: int,
     owners: Sequence[Mapping[str, Any]] = (),
+    servers: int = 0,
 ) -> list[dict[str, Any]]:
     """Return the objects to create, in this order.
 
@@ -120,6 +121,8 @@ def manifests(
         workers: How many, at least 1.
         restarts: How often the job is started again when a worker fails.
         owners: Owner references: what the objects are deleted with.
+        servers: How many parameter servers, with a chief, there are beside the workers; only a
+            TFJob has any.
 
     Returns:
         `[TrainingRuntime, TrainJob]` or `[TFJob]`.
@@ -132,7 +135,7 @@ def manifests(
     }
     pod = _pod(job, name, command, workers)
     if job.kind == TF_JOB:
-        return [_tf_job(job, metadata, pod, workers, restarts)]
+        return [_tf_job(job, metadata, pod, workers, servers, restarts)]
     runtime = {"apiGroup": "trainer.kubeflow.org", "kind": "TrainingRuntime", "name": name}
     return [
         {
@@ -191,9 +194,33 @@ def _job_set(job: KubernetesJob, pod: dict[str, Any], restarts: int) -> dict[str
     }
 
 
+def check_kind(job: KubernetesJob, servers: int) -> None:
+    """Check that a job of this kind can have parameter servers.
+
+    Raises:
+        PenstockError: It cannot.
+    """
+    if servers and job.kind != TF_JOB:
+        raise PenstockError(
+            "strategy is 'parameter_server' and kubernetes' kind is TrainJob, which has no servers "
+            "and no chief; give kubernetes={'kind': 'TFJob', ...}, or strategy='multi_worker'."
+        )
+
+
 def _tf_job(
-    job: KubernetesJob, metadata: dict[str, Any], pod: dict[str, Any], workers: int, restarts: int
+    job: KubernetesJob,
+    metadata: dict[str, Any],
+    pod: dict[str, Any],
+    workers: int,
+    servers: int,
+    restarts: int,
 ) -> dict[str, Any]:
+    # Codes from 128 on (143: told to stop, 138: a peer is gone) are tried again, 1 to 127 are not.
+    many = {"restartPolicy": "ExitCode", "template": {"spec": pod}}
+    replicas = {"Worker": {"replicas": workers} | many}
+    if servers:
+        plain = many | {"template": {"spec": _pod_without_accelerators(job, pod)}}
+        replicas |= {"Chief": {"replicas": 1} | plain, "PS": {"replicas": servers} | plain}
     return {
         "apiVersion": "kubeflow.org/v1",
         "kind": TF_JOB,
@@ -204,16 +231,19 @@ def _tf_job(
                 "backoffLimit": restarts,
                 "cleanPodPolicy": "Running",
             },
-            "tfReplicaSpecs": {
-                "Worker": {
-                    "replicas": workers,
-                    # Codes from 128 on (143: told to stop) are tried again, 1 to 127 are not.
-                    "restartPolicy": "ExitCode",
-                    "template": {"spec": pod},
-                }
-            },
+            "tfReplicaSpecs": replicas,
         },
     }
+
+
+def _pod_without_accelerators(job: KubernetesJob, pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod of a process that computes no gradients."""
+    [container] = pod["containers"]
+    resources = {
+        part: {name: amount for name, amount in named.items() if name not in job.accelerators}
+        for part, named in container["resources"].items()
+    }
+    return pod | {"containers": [container | {"resources": resources}]}
 
 
 def _pod(job: KubernetesJob, name: str, command: Sequence[str], workers: int) -> dict[str, Any]:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import PenstockError
-from .manifests import HOSTS
+from .places import place
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,59 +19,6 @@ DEFAULT, MIRRORED, MULTI_WORKER, PARAMETER_SERVER = STRATEGIES = (
     "parameter_server",
 )
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which worker of how many this process is; the chief, worker 0, writes what is kept.
-
-    Attributes:
-        index: From 0.
-        workers: At least 1.
-    """
-
-    index: int = 0
-    workers: int = 1
-
-    @property
-    def chief(self) -> bool:
-        """Whether this worker writes the model."""
-        return self.index == 0
-
-
-def find_peers() -> None:
-    """Set `TF_CONFIG` in the pod of a TrainJob, whose addresses `manifests` told it.
-
-    Kubernetes gives each pod of an indexed Job its number, as `JOB_COMPLETION_INDEX`.
-    """
-    hosts = [host for host in os.environ.get(HOSTS, "").split(",") if host]
-    if hosts and "TF_CONFIG" not in os.environ:
-        task = {"type": "worker", "index": int(os.environ.get("JOB_COMPLETION_INDEX", "0"))}
-        config = {"cluster": {"worker": hosts}, "task": task}
-        os.environ["TF_CONFIG"] = json.dumps(config) if len(hosts) > 1 else "{}"
-
-
-def place() -> Place:
-    """Return this process's place by `TF_CONFIG`, the variable by which TensorFlow finds its peers.
-
-    Raises:
-        PenstockError: `TF_CONFIG` is not as TensorFlow has it.
-    """
-    text = os.environ.get("TF_CONFIG") or "{}"
-    try:
-        config = json.loads(text)
-        if not config:
-            return Place()
-        task, cluster = config["task"], config["cluster"]
-        chiefs = len(cluster.get("chief", ()))
-        workers = chiefs + len(cluster.get("worker", ()))
-        index = int(task["index"]) + (chiefs if task["type"] == "worker" else 0)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PenstockError(
-            f"TF_CONFIG is {text!r}; it must be a JSON object such as "
-            '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}.'
-        ) from error
-    return Place(index, workers)
 
 
 def check_strategy(strategy: str, num_workers: int, precision: str, jit: bool | None) -> None:
@@ -95,11 +39,6 @@ def check_strategy(strategy: str, num_workers: int, precision: str, jit: bool | 
         raise PenstockError(
             f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}."
         )
-    if strategy == PARAMETER_SERVER:
-        raise PenstockError(
-            "strategy is 'parameter_server', which Keras 3 cannot train with: its fit gives "
-            "workers no steps, and its counters lose what workers add at once; use 'multi_worker'."
-        )
     if jit and strategy != DEFAULT:
         raise PenstockError(
             f"jit is on and strategy is {strategy!r}, which Keras cannot compile with XLA; leave "
@@ -107,11 +46,47 @@ def check_strategy(strategy: str, num_workers: int, precision: str, jit: bool | 
         )
     if num_workers < 1:
         raise PenstockError(f"num_workers is {num_workers}; it must be 1 or more.")
-    if num_workers > 1 and strategy != MULTI_WORKER:
+    if num_workers > 1 and strategy not in (MULTI_WORKER, PARAMETER_SERVER):
         raise PenstockError(
             f"num_workers is {num_workers} and strategy is {strategy!r}, which has one; give "
             "strategy='multi_worker', or leave num_workers out."
         )
+
+
+def check_servers(
+    strategy: str, num_ps: int, precision: str, deterministic: bool, data_shards: int | None
+) -> None:
+    """Check that nothing is asked of parameter servers that they cannot do.
+
+    Args:
+        strategy: One of `STRATEGIES`.
+        num_ps: How many parameter servers hold the weights.
+        precision: One of `PRECISIONS`.
+        deterministic: Whether operations must give the same bits each time.
+        data_shards: Into how many parts the rows are divided.
+
+    Raises:
+        PenstockError: Something is.
+    """
+    if num_ps < 1:
+        raise PenstockError(f"num_ps is {num_ps}; it must be 1 or more.")
+    if strategy != PARAMETER_SERVER and num_ps > 1:
+        raise PenstockError(
+            f"num_ps is {num_ps} and strategy is {strategy!r}, which has no parameter servers; "
+            "give strategy='parameter_server', or leave num_ps out."
+        )
+    if strategy != PARAMETER_SERVER:
+        return
+    for asked, what, way in (
+        (precision == "mixed_float16", "scale losses alike", "precision='mixed_bfloat16'"),
+        (deterministic, "update the weights in the same order each time", "deterministic=False"),
+        (data_shards is not None, "share out the rows, as each reads all", "no data_shards"),
+    ):
+        if asked:
+            raise PenstockError(
+                "strategy is 'parameter_server', whose workers do not wait for each other and so "
+                f"cannot {what}; give {way}, or strategy='multi_worker'."
+            )
 
 
 def check_batches(batch_size: int, num_workers: int, data_shards: int | None) -> None:
@@ -144,9 +119,12 @@ def distributed(
 ) -> Iterator[tf.distribute.Strategy]:
     """Give a strategy whose `scope()` models are built in, and set precision and compilation.
 
+    With `parameter_server` it is TensorFlow's default one: a model is built on the chief, and its
+    `fit` goes through workers and servers.
+
     Args:
-        strategy: `default`, `mirrored` or `multi_worker`. `mirrored` takes all GPUs of this
-            machine, or all its logical CPU devices when it has no GPU.
+        strategy: One of `STRATEGIES`. `mirrored` takes all GPUs of this machine, or all its logical
+            CPU devices when it has no GPU.
         precision: Keras' dtype policy.
         jit: Whether models are compiled with XLA; None leaves it to `compile`.
 
@@ -156,7 +134,7 @@ def distributed(
     import keras
     import tensorflow as tf
 
-    from .keras_fit import replaced, several_workers
+    from .keras_fit import replaced, several_replicas, several_workers
 
     before = keras.config.dtype_policy()
     with contextlib.ExitStack() as stack:
@@ -166,10 +144,38 @@ def distributed(
             # What compile's jit_compile="auto", the default, becomes.
             stack.enter_context(replaced(keras.Model, "_resolve_auto_jit_compile", lambda _: jit))
         if strategy == MIRRORED:
+            stack.enter_context(several_replicas())
             devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
             yield tf.distribute.MirroredStrategy([device.name for device in devices])
         elif strategy == MULTI_WORKER:
             stack.enter_context(several_workers())
             yield tf.distribute.MultiWorkerMirroredStrategy()
+        elif strategy == PARAMETER_SERVER:
+            stack.enter_context(_served())
+            yield tf.distribute.get_strategy()
         else:
             yield tf.distribute.get_strategy()
+
+
+@contextlib.contextmanager
+def _served() -> Iterator[None]:
+    """Do this process's part: the chief's, or a worker's.
+
+    Raises:
+        PenstockError: The chief was given nothing to have trained by workers.
+    """
+    from .coordination import coordinating
+    from .feed import feeding
+
+    if place().chief:
+        with coordinating() as coordinator:
+            yield
+        if not coordinator.fits:
+            raise PenstockError(
+                "strategy is 'parameter_server', and run_fn did not call the fit of a Keras model, "
+                "so that workers had nothing to do; call it, as keras_run_fn does, or train with "
+                "strategy='default'."
+            )
+    else:
+        with feeding():
+            yield

@@ -29,6 +29,7 @@ def trainer(
     custom_config: Optional[Dict[str, Any]] = None,
     strategy: str = "default",
     num_workers: int = 1,
+    num_ps: int = 1,
     data_shards: Optional[int] = None,
     precision: str = "float32",
     jit: Optional[bool] = None,
@@ -63,9 +64,11 @@ def trainer(
         hyperparameters: The author's own settings that a tuner may choose, handed to `run_fn`.
             They come before those that a tuner found.
         custom_config: The author's own settings besides, handed to `run_fn`.
-        strategy: `default` (one device), `mirrored` (all GPUs of the machine) or `multi_worker`
-            (processes that share each step).
-        num_workers: How many processes, with `multi_worker`.
+        strategy: `default` (one device), `mirrored` (all GPUs of the machine), `multi_worker`
+            (processes that share each step) or `parameter_server` (processes that do a step each,
+            without waiting for the others).
+        num_workers: How many processes, with `multi_worker` or `parameter_server`.
+        num_ps: How many more hold the weights, with `parameter_server`.
         data_shards: Into how many parts the rows are divided, a multiple of `num_workers`; as many
             as there are workers when left out. What is learned depends on it, and not on how many
             workers share the parts.
@@ -120,6 +123,7 @@ def trainer(
             max_restarts,
             heartbeat_seconds,
             kubernetes,
+            num_ps,
         ),
     )
     for name, value in trained["metrics"].items():

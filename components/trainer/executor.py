@@ -62,7 +62,8 @@ def train(
         module: Import path or `.py` file of the module that defines `run_fn`.
         label: The label's column, a number or boolean without missing values.
         train_steps: How many batches to train on.
-        batch_size: Rows per training batch, of all workers together.
+        batch_size: Rows per training batch, of all workers together; with parameter servers of
+            the one worker whose step it is.
         train_split: The split to learn from.
         eval_split: The split to report metrics on.
         seed: Seeds Python, NumPy, Keras and the order of the rows; 0 to 2^32 - 1.
@@ -118,7 +119,7 @@ def train(
             batch_size=batch_size,
             seed=seed,
             strategy=scale.strategy,
-            data_shards=scale.data_shards or scale.num_workers,
+            data_shards=scale.data_shards or (1 if scale.servers else scale.num_workers),
             precision=scale.precision,
             jit=scale.jit,
             deterministic=scale.deterministic,
@@ -167,6 +168,7 @@ def _provenance(
         "strategy": {
             "name": work.strategy,
             "workers": scale.num_workers,
+            "servers": scale.servers,
             "data_shards": work.data_shards,
             "precision": work.precision,
             "jit": work.jit,

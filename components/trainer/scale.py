@@ -15,9 +15,17 @@ from ...training.author_code import author_file
 from ...training.cluster import Limits, run_cluster
 from ...training.exchange import Exchange
 from ...training.kubernetes import run_job, settled, unique_name
-from ...training.manifests import read_kubernetes_job
+from ...training.manifests import check_kind, read_kubernetes_job
+from ...training.places import Place
 from ...training.preemption import Preemption
-from ...training.strategies import DEFAULT, MULTI_WORKER, Place, check_batches, check_strategy
+from ...training.strategies import (
+    DEFAULT,
+    MULTI_WORKER,
+    PARAMETER_SERVER,
+    check_batches,
+    check_servers,
+    check_strategy,
+)
 from .provenance import training_digest
 from .worker import INPUTS, MODEL, RESULT, WORK, Work, do_work
 
@@ -30,7 +38,8 @@ class Scale:
 
     Attributes:
         strategy: `default`, `mirrored`, `multi_worker` or `parameter_server`.
-        num_workers: Processes that share the work of each step.
+        num_workers: Processes that share the work of each step, or with `parameter_server` do a
+            step each.
         data_shards: Into how many parts the rows are divided, a multiple of `num_workers`; None
             for as many as there are workers. The result depends on it, and not on `num_workers`.
         precision: `float32`, `mixed_float16` or `mixed_bfloat16`.
@@ -43,6 +52,7 @@ class Scale:
         heartbeat_seconds: A worker without a sign of life for so long is hung.
         kubernetes: Settings of a job on Kubernetes that trains, as `KubernetesJob` has them; None
             to train on this machine.
+        num_ps: Processes that hold the weights, with `parameter_server`.
     """
 
     strategy: str = DEFAULT
@@ -56,11 +66,17 @@ class Scale:
     max_restarts: int = 3
     heartbeat_seconds: float = 300.0
     kubernetes: Mapping[str, Any] | None = None
+    num_ps: int = 1
 
     @property
     def own_processes(self) -> bool:
         """Whether to train apart from this process: TensorFlow cannot take back determinism."""
-        return self.strategy == MULTI_WORKER or self.deterministic
+        return self.strategy in (MULTI_WORKER, PARAMETER_SERVER) or self.deterministic
+
+    @property
+    def servers(self) -> int:
+        """How many parameter servers there are."""
+        return self.num_ps if self.strategy == PARAMETER_SERVER else 0
 
 
 def check_scale(scale: Scale, batch_size: int) -> None:
@@ -70,7 +86,11 @@ def check_scale(scale: Scale, batch_size: int) -> None:
         PenstockError: They do not.
     """
     check_strategy(scale.strategy, scale.num_workers, scale.precision, scale.jit)
-    check_batches(batch_size, scale.num_workers, scale.data_shards)
+    check_servers(
+        scale.strategy, scale.num_ps, scale.precision, scale.deterministic, scale.data_shards
+    )
+    if not scale.servers:
+        check_batches(batch_size, scale.num_workers, scale.data_shards)
     for name, value, least in (
         ("checkpoint_steps", scale.checkpoint_steps, 1),
         ("max_restarts", scale.max_restarts, 0),
@@ -79,7 +99,7 @@ def check_scale(scale: Scale, batch_size: int) -> None:
         if value < least:
             raise PenstockError(f"{name} is {value}; it must be {least} or more.")
     if scale.kubernetes is not None:
-        settled(read_kubernetes_job(scale.kubernetes))
+        check_kind(settled(read_kubernetes_job(scale.kubernetes)), scale.servers)
 
 
 def train_on(scale: Scale, work: Work, source: str) -> dict[str, Any]:
@@ -124,10 +144,10 @@ def _in_processes(work: Work, scale: Scale, preemption: Preemption) -> dict[str,
     (folder / WORK).write_text(work.to_json(), encoding="utf-8")
     limits = Limits(scale.max_restarts, scale.heartbeat_seconds)
     command = [sys.executable, "-m", _WORKER, str(folder)]
-    restarts = run_cluster(command, scale.num_workers, folder, limits, preemption)
+    restarts = run_cluster(command, scale.num_workers, folder, limits, preemption, scale.servers)
     logs = Path(work.model_dir) / "run" / "logs"
     logs.mkdir(parents=True)
-    for log in sorted(folder.glob("worker-*.log")):
+    for log in sorted(folder.glob("*-*.log")):
         log.rename(logs / log.name)
     result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     return result | {"restarts": restarts}
@@ -156,7 +176,15 @@ def _on_kubernetes(work: Work, scale: Scale, preemption: Preemption) -> dict[str
         exchange.write_text(WORK, there.to_json())
         command = ["python", "-m", _WORKER, exchange.root]
         try:
-            run_job(job, name, command, scale.num_workers, scale.max_restarts, preemption)
+            run_job(
+                job,
+                name,
+                command,
+                scale.num_workers,
+                scale.max_restarts,
+                preemption,
+                scale.servers,
+            )
         except PenstockError as error:
             raise _refusal(exchange) or error from error
         exchange.get(MODEL, Path(work.model_dir))

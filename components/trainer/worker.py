@@ -6,26 +6,32 @@ import json
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...data.schemas import load_schema
 from ...errors import PenstockError
 from ...processes import die_with_parent
-from ...training.author import load_author_module
+from ...training.author import load_author_module, module_source
 from ...training.cluster import EXIT_PEER_LOST, EXIT_REFUSED, HEARTBEAT, PARENT
 from ...training.exchange import Exchange
+from ...training.places import SERVER, Place, find_peers, place
 from ...training.preemption import EXIT_RETRY, Preempted, Preemption
-from ...training.strategies import MULTI_WORKER, Place, distributed, find_peers, place
+from ...training.strategies import DEFAULT, MIRRORED, PARAMETER_SERVER, distributed
 from .provenance import hardware, library_versions
 
 if TYPE_CHECKING:
     from ...training.fn_args import FnArgs
     from ...training.reporting import Curves
+    from ...training.trained import Trained
 
 WORK, INPUTS, MODEL, RESULT = "work.json", "inputs", "model", "result.json"
 _PATHS = (
@@ -39,7 +45,7 @@ _PATHS = (
     "checkpoints",
 )
 _CURVES = "curves.jsonl"
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ def do_work(work: Work, preemption: Preemption, where: Place) -> dict[str, Any]:
         where: Which worker this is.
 
     Returns:
-        `kind`, `metrics`, `steps`, `libraries` and `hardware`.
+        `kind`, `metrics`, `steps`, `libraries` and `hardware`; nothing from one who only feeds
+        the steps of a chief.
 
     Raises:
         Preempted: The training was told to stop, and has been saved.
@@ -119,6 +126,9 @@ def do_work(work: Work, preemption: Preemption, where: Place) -> dict[str, Any]:
         args = _fn_args(work, strategy, preemption, where)
         with strategy.scope():
             trained = train_model(author, args)
+        _check_kind(trained, work, author)
+        if work.strategy == PARAMETER_SERVER and not where.chief:
+            return {}
         result: dict[str, Any] = {"metrics": dict(trained.metrics), "steps": trained.steps}
         if where.chief:
             result["kind"] = export_trained(trained, args, author)
@@ -126,6 +136,18 @@ def do_work(work: Work, preemption: Preemption, where: Place) -> dict[str, Any]:
             trained.curves.write(args.model_dir, trained.metrics)
     libraries = library_versions(result.get("kind", "saved_model"))
     return result | {"libraries": libraries, "hardware": hardware()}
+
+
+def _check_kind(trained: Trained, work: Work, author: ModuleType) -> None:
+    """Refuse a model of another kind than Keras' that processes trained each for themselves."""
+    from ...models.estimators import Estimator
+
+    if isinstance(trained.model, Estimator) and work.strategy != DEFAULT:
+        raise PenstockError(
+            f"strategy is {work.strategy!r}, and run_fn in {module_source(author)} returned a "
+            f"model of the kind {trained.model.kind}, which trains in one process; "
+            "leave strategy, num_workers and num_ps out."
+        )
 
 
 def _fn_args(work: Work, strategy: Any, preemption: Preemption, where: Place) -> FnArgs:
@@ -154,7 +176,7 @@ def _fn_args(work: Work, strategy: Any, preemption: Preemption, where: Place) ->
         label=work.label,
         train_steps=work.train_steps,
         batch_size=work.batch_size,
-        seed=work.seed,
+        seed=_seed(work, where),
         examples=Path(work.examples),
         train_split=work.train_split,
         eval_split=work.eval_split,
@@ -166,11 +188,23 @@ def _fn_args(work: Work, strategy: Any, preemption: Preemption, where: Place) ->
         base_model=Path(work.base_model) if work.base_model else None,
         strategy=strategy,
         num_shards=where.workers,
-        index=where.index,
+        index=where.index % where.workers,
         data_shards=work.data_shards,
         callbacks=_callbacks(work, preemption, where),
         reporter=keep,
     )
+
+
+def _seed(work: Work, where: Place) -> int:
+    """Return the seed of a process.
+
+    Workers of parameter servers read all rows each, in orders of their own. One that is started
+    again takes another order, or it would come to the rows at the front of the first more often.
+    """
+    if work.strategy != PARAMETER_SERVER or where.chief:
+        return work.seed
+    own = np.random.SeedSequence([work.seed, where.index, time.time_ns()])
+    return int(own.generate_state(1)[0])
 
 
 def _callbacks(work: Work, preemption: Preemption, where: Place) -> tuple[Any, ...]:
@@ -178,6 +212,8 @@ def _callbacks(work: Work, preemption: Preemption, where: Place) -> tuple[Any, .
     from ...training.heartbeat import Heartbeat
 
     callbacks: list[Any] = []
+    if work.strategy == PARAMETER_SERVER and not where.chief:
+        return ()
     if HEARTBEAT in os.environ:
         callbacks.append(Heartbeat(Path(os.environ[HEARTBEAT])))
     if work.checkpoints:
@@ -204,7 +240,7 @@ def main(root: str) -> None:
     """Do the work in `work.json` of a folder, and end with what became of it as exit code.
 
     0: done. `EXIT_REFUSED`: the work is not as it should be, and the sentence is in
-    `refusal-<index>.txt`. `EXIT_PEER_LOST`: another worker is gone. `EXIT_RETRY`: told to stop.
+    `refusal-<index>.txt`. `EXIT_PEER_LOST`: another process is gone. `EXIT_RETRY`: told to stop.
 
     Args:
         root: The folder, as a path or as a URL; from a URL what is needed is copied first, and the
@@ -218,8 +254,14 @@ def main(root: str) -> None:
         folder = _brought(exchange)
         work = Work.from_json((folder / WORK).read_text(encoding="utf-8"), folder)
         find_peers()
-        where = place() if work.strategy == MULTI_WORKER else Place()
+        where = Place() if work.strategy in (DEFAULT, MIRRORED) else place()
+        if work.strategy == PARAMETER_SERVER and not where.chief:
+            threading.Thread(target=_leave_at_the_end, args=(exchange,), daemon=True).start()
         try:
+            if where.role == SERVER:
+                from ...training.feed import hold_weights
+
+                hold_weights()
             result = do_work(work, preemption, where)
         except Preempted:
             sys.stderr.write("penstock: told to stop; the training is saved.\n")
@@ -235,8 +277,13 @@ def main(root: str) -> None:
                 exchange.put(Path(work.model_dir), MODEL)
             exchange.write_text(RESULT, json.dumps(result, default=str))
         # Peers that leave while the chief still exports would look to it like lost ones.
-        while not exchange.exists(RESULT):
-            time.sleep(_LOOK_SECONDS)
+        _leave_at_the_end(exchange)
+
+
+def _leave_at_the_end(exchange: Exchange) -> None:
+    """End this process well when the chief has written the result."""
+    while not exchange.exists(RESULT):
+        time.sleep(_LOOK_SECONDS)
     _leave(0)
 
 

@@ -40,7 +40,7 @@ def trips(rows: int, seed: int) -> pa.Table:
 @pytest.fixture(scope="module")
 def given(write_artifacts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
-    made = write_artifacts(folder, {"train": trips(2000, 0), "eval": trips(500, 1)}, shards=3)
+    made = write_artifacts(folder, {"train": trips(2000, 0), "eval": trips(501, 1)}, shards=3)
     fit_transform(made.examples, made.statistics, made.schema, folder / "graph", TRIPS)
     return folder
 
@@ -221,9 +221,17 @@ def test_compiled_training_learns_the_same(given, tmp_path, plain):
 
 
 def test_settings_that_do_not_go_together_are_refused_by_name(given, tmp_path):
+    served = {"strategy": "parameter_server"}
+    job = {"shared": "s3://b/x", "namespace": "n", "image": "i"}
     for settings, sentence in (
         ({"strategy": "horovod"}, "strategy is 'horovod'; it must be one of default, mirrored"),
-        ({"strategy": "parameter_server"}, "which Keras 3 cannot train with"),
+        ({"num_ps": 0}, "num_ps is 0; it must be 1 or more"),
+        ({"num_ps": 2}, "num_ps is 2 and strategy is 'default', which has no parameter servers"),
+        ({**served, "precision": "mixed_float16"}, "cannot scale losses alike; give precision='mi"),
+        ({**served, "deterministic": True}, "cannot update the weights in the same order each"),
+        ({**served, "data_shards": 2}, "cannot share out the rows, as each reads all; give no da"),
+        ({**served, "jit": True}, "jit is on and strategy is 'parameter_server'"),
+        ({**served, "kubernetes": job}, "kind is TrainJob, which has no servers and no chief"),
         ({"num_workers": 2}, "num_workers is 2 and strategy is 'default', which has one"),
         ({"strategy": "multi_worker", "num_workers": 0}, "num_workers is 0; it must be 1 or more"),
         ({"strategy": "multi_worker", "num_workers": 3}, "batch_size is 64, to which 3 data shar"),

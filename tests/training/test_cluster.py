@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -132,6 +133,8 @@ def test_a_hung_worker_is_named_and_started_again(tmp_path, capsys):
     hang = """
 beat = Path(os.environ["PENSTOCK_HEARTBEAT"])
 if attempt == 0:
+    while not (folder / f"started-{1 - index}-0").exists():
+        time.sleep(0.01)
     beat.write_text("7" if index == 1 else "8")
     time.sleep(60)
 """
@@ -154,6 +157,134 @@ if attempt == 0:
 """
     run(tmp_path, parent)
 
+    assert gone(tmp_path)
+
+
+SERVED = """
+kind = config["task"]["type"]
+(folder / f"{kind}-{index}").write_text(os.environ["TF_CONFIG"])
+attempt = len(list(folder.glob(f"began-{kind}-{index}-*")))
+(folder / f"began-{kind}-{index}-{attempt}").touch()
+(folder / f"pid-{kind}-{index}").write_text(str(os.getpid()))
+"""
+
+
+def served(folder: Path, code: str, limits: Limits = QUICK, preemption=None) -> int:
+    return run_cluster(
+        command(folder, SERVED + code), 2, folder, limits, preemption or Preemption(), servers=1
+    )
+
+
+def began(folder: Path) -> set[str]:
+    return {file.name.removeprefix("began-") for file in folder.glob("began-*")}
+
+
+def test_with_servers_there_is_a_chief_whose_end_is_the_end(tmp_path):
+    wait = """
+print(kind)
+while not all((folder / n).exists() for n in ("worker-0", "worker-1", "ps-0")):
+    time.sleep(0.01)
+time.sleep(0 if kind == "chief" else 60)
+"""
+    assert served(tmp_path, wait) == 0
+
+    config = json.loads((tmp_path / "ps-0").read_text())
+    assert {kind: len(found) for kind, found in config["cluster"].items()} == {
+        "chief": 1,
+        "worker": 2,
+        "ps": 1,
+    }
+    assert config["task"] == {"type": "ps", "index": 0}
+    assert (tmp_path / "chief-0.log").read_text() == "chief\n"
+    assert (tmp_path / "ps-0.log").read_text() == "ps\n"
+    assert gone(tmp_path)
+
+
+UNTIL_AGAIN = """
+if kind == "chief":
+    while not (folder / "began-worker-1-1").exists():
+        time.sleep(0.01)
+    sys.exit(0)
+"""
+
+
+def test_a_worker_with_servers_is_started_again_alone_at_its_address(tmp_path, capsys):
+    killed = """
+if (kind, index, attempt) == ("worker", 1, 0):
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(60)
+"""
+    assert served(tmp_path, UNTIL_AGAIN + killed) == 1
+
+    assert began(tmp_path) <= {"chief-0-0", "worker-0-0", "worker-1-0", "worker-1-1", "ps-0-0"}
+    addresses = [json.loads((tmp_path / n).read_text())["cluster"] for n in ("chief-0", "worker-1")]
+    assert addresses[0] == addresses[1]
+    assert "worker 1 was ended by SIGKILL; it is started again" in capsys.readouterr().err
+    assert gone(tmp_path)
+
+
+def test_a_hung_worker_with_servers_is_started_again_alone(tmp_path, capsys):
+    hang = """
+if (kind, index, attempt) == ("worker", 1, 0):
+    Path(os.environ["PENSTOCK_HEARTBEAT"]).write_text("7")
+time.sleep(60)
+"""
+    assert served(tmp_path, UNTIL_AGAIN + hang) == 1
+
+    assert "chief-0-1" not in began(tmp_path)
+    error = capsys.readouterr().err
+    assert "worker 1 has given no sign of life for 1 s, since about step 7; it is st" in error
+
+
+@pytest.mark.parametrize("lost", ["ps", "chief"])
+def test_without_a_server_or_the_chief_all_are_started_again(tmp_path, capsys, lost):
+    killed = f"""
+if (kind, attempt) == ({lost!r}, 0):
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(0 if (kind, attempt) == ("chief", 1) else 60)
+"""
+    assert served(tmp_path, killed) == 1
+
+    assert f"{lost} 0 was ended by SIGKILL; all are started again" in capsys.readouterr().err
+    assert gone(tmp_path)
+
+
+def test_workers_that_do_not_stay_end_the_step_after_so_many_restarts(tmp_path):
+    fall = "sys.exit(9) if kind == 'worker' else time.sleep(60)"
+
+    with pytest.raises(PenstockError, match=r"started 3 times .* worker \d ended with exit code 9"):
+        served(tmp_path, fall)
+
+    assert gone(tmp_path)
+
+
+def test_with_servers_the_chief_saves_while_the_others_are_there(tmp_path):
+    preemption = Preemption()
+    save = f"""
+def stop(number, frame):
+    others = [int((folder / f"pid-{{n}}").read_text()) for n in ("worker-0", "worker-1", "ps-0")]
+    [os.kill(pid, 0) for pid in others]
+    (folder / "saved").touch()
+    os._exit({EXIT_RETRY})
+while kind == "chief" and not all((folder / f"pid-{{n}}").exists() for n in ("worker-0", "worker-1",
+                                                                          "ps-0")):
+    time.sleep(0.01)
+if kind == "chief":
+    signal.signal(signal.SIGTERM, stop)
+    (folder / "ready").touch()
+time.sleep(60)
+"""
+
+    def tell() -> None:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        preemption.told = True
+
+    threading.Thread(target=tell).start()
+    with pytest.raises(Preempted):
+        served(tmp_path, save, preemption=preemption)
+
+    assert (tmp_path / "saved").exists()
     assert gone(tmp_path)
 
 

@@ -14,7 +14,13 @@ import pytest
 from penstock.errors import PenstockError
 from penstock.training import kubernetes as jobs
 from penstock.training.kubernetes import run_job
-from penstock.training.manifests import KubernetesJob, job_name, manifests, read_kubernetes_job
+from penstock.training.manifests import (
+    KubernetesJob,
+    check_kind,
+    job_name,
+    manifests,
+    read_kubernetes_job,
+)
 from penstock.training.preemption import Preempted, Preemption
 
 PLURALS = {"TrainJob": ("trainer.kubeflow.org", "v1alpha1", "trainjobs")}
@@ -175,6 +181,33 @@ def test_the_pods_are_such_as_kubernetes_itself_takes(job, cluster, core):
         )
 
 
+def test_parameter_servers_are_a_tfjob_with_a_chief(job, custom, core):
+    if job.kind == "TrainJob":
+        with pytest.raises(PenstockError, match="kind is TrainJob, which has no servers and no ch"):
+            check_kind(job, 2)
+        return
+    check_kind(job, 2)
+    kept = {}
+    thread = operator(custom, job, ended(job, True), lambda created: kept.update(created))
+    run_job(job, "flights-1", COMMAND, 3, 4, Preemption(), servers=2)
+    thread.join()
+
+    replicas = kept["spec"]["tfReplicaSpecs"]
+    assert {kind: one["replicas"] for kind, one in replicas.items()} == {
+        "Chief": 1,
+        "Worker": 3,
+        "PS": 2,
+    }
+    for kind, one in replicas.items():
+        [container] = one["template"]["spec"]["containers"]
+        assert one["restartPolicy"] == "ExitCode"
+        assert container["command"] == COMMAND
+        assert container["resources"]["limits"]["memory"] == "8Gi"
+        assert ("nvidia.com/gpu" in container["resources"]["limits"]) == (kind == "Worker")
+        pod = {"metadata": {"name": kind.lower()}, "spec": one["template"]["spec"]}
+        core.create_namespaced_pod(job.namespace, pod, dry_run="All", field_validation="Strict")
+
+
 def test_nothing_stays_after_success(job, custom):
     thread = operator(custom, job, ended(job, True))
 
@@ -316,7 +349,7 @@ def test_job_names_are_such_that_pods_names_fit(prefix):
 def test_workers_of_a_trainjob_find_each_other(monkeypatch):
     import json
 
-    from penstock.training.strategies import Place, find_peers, place
+    from penstock.training.places import Place, find_peers, place
 
     job = KubernetesJob(shared="s3://b/x", image="i", namespace="n")
     pod = pod_of(manifests(job, "flights-1", COMMAND, 2, 3)[0])

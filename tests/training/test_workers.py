@@ -16,10 +16,12 @@ from penstock.errors import PenstockError
 from penstock.training.checkpoints import Checkpoints
 from penstock.training.heartbeat import Heartbeat
 from penstock.training.keras_fit import among_replicas, replaced
+from penstock.training.places import Place, place
 from penstock.training.preemption import Preempted, Preemption
-from penstock.training.strategies import Place, check_batches, place
+from penstock.training.strategies import check_batches
 
 ALONE = Place()
+SERVED = {"chief": ["a:1"], "worker": ["b:1", "c:1"], "ps": ["d:1"]}
 CHIEF_AND_WORKER = {"chief": ["a:1"], "worker": ["b:1"]}
 
 
@@ -43,6 +45,9 @@ def model() -> keras.Model:
         ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}, (1, 2)),
         ({"cluster": CHIEF_AND_WORKER, "task": {"type": "chief", "index": 0}}, (0, 2)),
         ({"cluster": CHIEF_AND_WORKER, "task": {"type": "worker", "index": 0}}, (1, 2)),
+        ({"cluster": SERVED, "task": {"type": "chief", "index": 0}}, (0, 1, "chief")),
+        ({"cluster": SERVED, "task": {"type": "worker", "index": 1}}, (2, 1, "worker")),
+        ({"cluster": SERVED, "task": {"type": "ps", "index": 0}}, (3, 1, "ps")),
     ],
 )
 def test_a_worker_knows_its_place_by_tf_config(monkeypatch, config, expected):

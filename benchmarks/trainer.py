@@ -1,6 +1,7 @@
 """Training speed: the feed against a bare loop in memory, one worker against several, a GPU.
 
-    python benchmarks/trainer.py --rows 300000 1000000
+    python benchmarks/trainer.py --write    # writes benchmarks/README.md
+    python benchmarks/trainer.py --rows 15000 --steps 300    # a quick try
 
 Each case runs in processes of its own and trains the flights model for a number of steps, of which
 the first are not timed. `plain` is a Keras script on arrays that were transformed before and lie in
@@ -18,9 +19,20 @@ import threading
 import time
 from pathlib import Path
 
+from readme import place, write_section
+
 HERE = Path(__file__).parent
 SMALL, LARGE = [64], [2048, 2048, 2048]
-CASES = ("plain", "default", "multi_worker 1", "multi_worker 2", "jit", "mixed_bfloat16")
+CASES = (
+    "plain",
+    "default",
+    "multi_worker 1",
+    "multi_worker 2",
+    "parameter_server 1",
+    "parameter_server 2",
+    "jit",
+    "mixed_bfloat16",
+)
 GPU_CASES = ("plain", "default", "mirrored", "jit", "mixed_float16")
 
 
@@ -72,7 +84,8 @@ def train_by_penstock(
     from penstock.components.trainer.scale import Scale
 
     name, _, workers = case.partition(" ")
-    strategy = name if name in ("multi_worker", "mirrored") else "default"
+    strategies = ("multi_worker", "parameter_server", "mirrored")
+    strategy = name if name in strategies else "default"
     scale = Scale(
         strategy,
         num_workers=int(workers or 1),
@@ -138,12 +151,13 @@ def gpus() -> list[str]:
 
 
 def main() -> None:
-    """Print a table per size, in Markdown."""
+    """Print a table per size, in Markdown, and on request write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 1_000_000])
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
+    parser.add_argument("--write", action="store_true", help="write benchmarks/README.md")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--sizes", nargs=3, help=argparse.SUPPRESS)
@@ -156,31 +170,44 @@ def main() -> None:
             train_by_penstock(options.work, options.case, *sizes)
         return
     found = gpus()
-    print(f"GPU: {', '.join(found) or 'none at hand, so nothing was measured on one'}")
+    lines = [f"GPU: {', '.join(found) or 'none at hand, so nothing was measured on one'}."]
+    print(lines[0])
     for rows in options.rows:
         work = prepare(rows)
         try:
-            table(work, rows, options, "processor", SMALL, options.cases, gpu=False)
+            lines += table(work, rows, options, "processor", SMALL, options.cases, gpu=False)
             if found:
                 for name, widths in (("small", SMALL), ("large", LARGE)):
-                    table(work, rows, options, f"{found[0]}, {name}", widths, GPU_CASES, gpu=True)
+                    where = f"{found[0]}, {name} model"
+                    lines += table(work, rows, options, where, widths, GPU_CASES, gpu=True)
         finally:
             shutil.rmtree(work)
+    if options.write:
+        write_section("trainer", "\n".join([f"{place()} {lines[0]}", *lines[1:]]))
 
 
-def table(work, rows, options, where, widths, cases, *, gpu) -> None:
-    """Print the figures of each case on the same rows."""
-    print(f"\n{rows:,} rows, batches of {options.batch_size}, {options.steps} steps, {where}\n")
-    print("| case | steps/s | rows/s | peak MiB | whole s | GPU % |")
-    print("|---|---|---|---|---|---|")
+def table(work, rows, options, where, widths, cases, *, gpu) -> list[str]:
+    """Print and return the figures of each case on the same rows, as lines of Markdown."""
+    lines = [
+        f"\n{rows:,} rows, batches of {options.batch_size}, {options.steps} steps, {where}:\n",
+        "| case | steps/s | rows/s | of plain | peak MiB | whole s | GPU % |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    print("\n".join(lines))
+    plain = 0.0
     for case in cases:
         found = measure(work, case, options, widths, gpu)
         if "failed" in found:
-            print(f"| {case} | failed: {found['failed']} |||||")
-            continue
-        numbers = [f"{found[name]:,.0f}" for name in ("steps_s", "rows_s", "peak_mib")]
-        busy = f"{found['gpu_percent']:.0f}" if "gpu_percent" in found else ""
-        print(f"| {case} | {' | '.join(numbers)} | {found['whole_s']:.1f} | {busy} |", flush=True)
+            lines.append(f"| {case} | failed: {found['failed']} ||||||")
+        else:
+            plain = found["rows_s"] if case == "plain" else plain
+            ratio = f"{found['rows_s'] / plain:.0%}" if plain else ""
+            speeds = f"{found['steps_s']:,.0f} | {found['rows_s']:,.0f} | {ratio}"
+            busy = f"{found['gpu_percent']:.0f}" if "gpu_percent" in found else ""
+            rest = f"{found['peak_mib']:,.0f} | {found['whole_s']:.1f} | {busy}"
+            lines.append(f"| {case} | {speeds} | {rest} |")
+        print(lines[-1], flush=True)
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Time transform at a million rows, a vocabulary of a million terms, and the feed of training.
 
     python benchmarks/transform.py                 # all three, each in a process of its own
+    python benchmarks/transform.py --write         # and write benchmarks/README.md
     python benchmarks/transform.py fit --rows 100000
 
 The feed is `fn_args.train_data()` of the flights model, from Parquet through tf.data and the
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from memory import peak_mib
+from readme import place, write_section
 from steps import write_rows
 
 MODULE = "penstock.pipelines.flights.model"
@@ -187,6 +189,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--terms", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--write", action="store_true", help="write benchmarks/README.md")
     parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.folder:
@@ -199,6 +202,7 @@ def main() -> None:
         }[what]
         print(json.dumps(work()))
         return
+    lines = ["| what | | |", "|---|---|---:|"]
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         for what in ["prepare", *(options.what or ["fit", "vocabulary", "feed"])]:
             command = [sys.executable, __file__, what, "--in", folder, "--rows", str(options.rows)]
@@ -207,7 +211,11 @@ def main() -> None:
             if done.returncode:
                 sys.exit(f"{what} failed:\n{done.stderr[-3000:]}")
             for name, value in (json.loads(done.stdout.splitlines()[-1]) or {}).items():
-                print(f"{what:<11} {name:<32} {value:>12,.2f}", flush=True)
+                lines.append(f"| {what} | {name} | {value:,.2f} |")
+                print(lines[-1], flush=True)
+    if options.write:
+        sizes = f"{options.rows:,} rows of flights, a vocabulary of {options.terms:,} terms:"
+        write_section("transform", "\n".join([f"{place()} {sizes}", "", *lines]))
 
 
 if __name__ == "__main__":

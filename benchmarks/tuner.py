@@ -1,6 +1,7 @@
 """What a search costs besides training: trials that train nothing, and folds of many rows.
 
-    python benchmarks/tuner.py --trials 50 --rows 300000 1000000
+    python benchmarks/tuner.py --write                     # writes benchmarks/README.md
+    python benchmarks/tuner.py --trials 10 --rows 15000    # a quick try
 
 Trials are run by this process on an SQLite file, in Penstock's study (a lock, a claim, signs of
 life) and by Optuna's own `study.optimize`, in the same run. Folds are made in order of time, and
@@ -8,7 +9,6 @@ compared with scikit-learn's TimeSeriesSplit, each fold of which is written as a
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +18,7 @@ import optuna
 import pyarrow as pa
 import pyarrow.parquet as pq
 from memory import peak_mib
+from readme import place, write_section
 from sklearn.model_selection import TimeSeriesSplit
 
 from penstock.components.example_gen.executor import generate_examples
@@ -104,19 +105,34 @@ def seconds_of_folds(folder: Path, rows: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, and print a line of JSON per result."""
+    """Measure, print a table in Markdown, and on request write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--rows", type=int, nargs="+", default=[300_000, 1_000_000])
+    parser.add_argument("--write", action="store_true", help="write benchmarks/README.md")
     asked = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         found = seconds_per_trial(Path(folder), asked.trials)
-        print(json.dumps({"trials": asked.trials, "seconds_per_trial": found}))
+    lines = [
+        "| what | Penstock | compared with | |",
+        "|---|---:|---|---:|",
+        f"| a trial beside its training, of {asked.trials}: ms | {found['penstock'] * 1000:.1f} "
+        f"| Optuna alone | {found['optuna'] * 1000:.1f} |",
+    ]
     for rows in asked.rows:
         with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
             found = seconds_of_folds(Path(folder), rows)
-        print(json.dumps({"rows": rows, "folds": FOLDS, "seconds": found, "peak_mib": peak_mib()}))
+        lines += [
+            f"| {FOLDS} folds of {rows:,} rows: s | {found['penstock']:.2f} "
+            f"| TimeSeriesSplit, copied | {found['copies']:.2f} |",
+            f"| the same: MiB on disk | {found['penstock_mib']:.0f} | the same "
+            f"| {found['copies_mib']:.0f} |",
+            f"| peak so far: MiB | {peak_mib():.0f} | | |",
+        ]
+    print("\n".join(lines))
+    if asked.write:
+        write_section("tuner", "\n".join([place(), "", *lines]))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""Faults planted in the flights of February: each is caught, and the rows are named."""
+"""Faults planted in the flights of February: each is caught, its rows named by their lines."""
 
+import csv
 from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 import pytest
 
+from penstock.components.example_gen.executor import generate_examples
 from penstock.pipelines.flights.spans import label_flights, read_flights
 from penstock.schemas import schema_text
 
-from .conftest import write_examples
 from .validating import validate
 
 POLICY = resources.files("penstock.pipelines.flights").joinpath("data_policy.yaml").read_text()
@@ -28,6 +30,21 @@ def months():
     return found
 
 
+def write_as_csv(folder, splits, shards):
+    """Write the rows of train as two files, with a blank line here and there, and as Examples."""
+    source = folder.parent / "february"
+    source.mkdir()
+    half = round(len(splits["train"]) / 2)
+    for number, table in enumerate((splits["train"].slice(0, half), splits["train"].slice(half))):
+        file = source / f"{number}.csv"
+        pacsv.write_csv(table, file)
+        lines = file.read_text().splitlines(keepends=True)
+        lines[10::400] = [f"\n{line}" for line in lines[10::400]]
+        file.write_text("".join(lines))
+    generate_examples(folder, "*.csv", source, splits={"train": 1.0})
+    return folder
+
+
 @pytest.fixture
 def check(tmp_path, months):
     """Validates February as a fault left it, against January where drift shall be found."""
@@ -39,26 +56,37 @@ def check(tmp_path, months):
             {"train": table},
             schema_text("flights"),
             "sample_rows: 100000\n" + POLICY,
-            write_examples=write_examples,
+            write_examples=write_as_csv,
             previous={"train": pa.Table.from_pandas(months[0], preserve_index=False)}
             if drift
             else None,
-            shards=2,
         )
 
     return run
 
 
 def named(done, rule, feature=None):
-    """The numbers of the rows that a rule names, counted through both shards."""
-    assert done.anomalies()[feature, rule]["outcome"] == "fail"
+    """The numbers of the rows that a rule names, by their files and lines as csv counts them."""
+    anomaly = done.anomalies()[feature, rule]
+    assert anomaly["outcome"] == "fail"
     assert f"[{rule}]" in done.sentence
-    half = round(done.verdict["splits"]["train"]["rows"] / 2)
-    return [
-        row["row"] + half * row["shard"].endswith("part-00001.parquet")
-        for row in done.rows("offending_rows.parquet")
+    places = {}
+    for file in ("0.csv", "1.csv"):
+        with (done.folder / "february" / file).open(newline="") as stream:
+            reader = csv.reader(stream)
+            next(reader)
+            for row in reader:
+                if row:
+                    places[file, reader.line_num] = len(places)
+    rows = done.rows("offending_rows.parquet")
+    found = [
+        (row["file"], row["line"])
+        for row in rows
         if (row["rule"], row["feature"]) == (rule, feature)
     ]
+    file, line = found[0]
+    assert anomaly["examples"][0]["place"] == f"{file}, line {line:,}"
+    return [places[place] for place in found]
 
 
 def test_february_as_it_was_passes(check, months):

@@ -1,14 +1,18 @@
 """Time the evaluator against TFMA's own, on the same rows and metrics.
 
-    python benchmarks/evaluator.py [rows ...]
+    python benchmarks/evaluator.py [rows ...] [--tfma-rows ROWS]
 
 For each number of rows, 3 and 50 slices, with AUC, BinaryAccuracy and Calibration of predictions
 that lie in the examples: the whole step, without and with 200 bootstrap replicates, and TFMA's
-extractors, evaluator and writer alone on the same batches. Then the rows a second that the step
-predicts with a Keras model, against `model.predict` on arrays that are ready. Each case is a
-process of its own; seconds do not count imports, MiB is the peak of the process (VmHWM).
+extractors, evaluator and writer alone on the same rows. TFMA's time grows with the rows and takes
+an hour for a million in 50 slices, so it may be held to its first `--tfma-rows` rows, 300,000
+unless told otherwise; "times faster" compares rows a second. Then the rows a second that the
+evaluator and bulk_inferrer predict with a Keras model, against `model.predict` on arrays that are
+ready. Each case is a process of its own; seconds do not count imports, MiB is the peak of the
+process (VmHWM).
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -19,9 +23,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from penstock.data.examples import Column, Manifest, Shard, iter_batches, write_manifest
+from penstock.data.examples import Column, Manifest, iter_batches, write_manifest
+from penstock.data.shards import ShardWriter
 
 CONFIG = """
 model_specs { label_key: "label" prediction_key: "score" }
@@ -37,6 +41,7 @@ metrics_specs {
 SLICES = {3: {"half": 2}, 50: {"ninth": 9, "fortieth": 40}}
 FEATURES = 8
 LIMIT_S = 3600
+EVALUATOR, BULK, BARE = range(3)
 
 
 def write_rows(folder: Path, rows: int) -> None:
@@ -50,12 +55,13 @@ def write_rows(folder: Path, rows: int) -> None:
     for number in range(FEATURES):
         columns[f"x{number}"] = rng.normal(size=rows).astype(np.float32)
     table = pa.table(columns)
-    place = folder / "Split-eval"
-    place.mkdir(parents=True)
-    pq.write_table(table, place / "part-00000.parquet")
-    shard = Shard("part-00000.parquet", rows, 0)
+    folder.mkdir(parents=True)
+    writer = ShardWriter(folder, "eval", table.schema)
+    for batch in table.to_batches():
+        writer.write(batch)
     listed = tuple(Column(field.name, str(field.type)) for field in table.schema)
-    write_manifest(folder, Manifest(listed, "sha256:0", "sha256:0", (1,), {}, {"eval": (shard,)}))
+    splits = {"eval": writer.close()}
+    write_manifest(folder, Manifest(listed, "sha256:0", "sha256:0", (1,), {}, splits))
 
 
 def config(slices: int) -> str:
@@ -76,20 +82,25 @@ def ours(examples: Path, work: Path, slices: int, replicates: int) -> Any:
 
 
 def tfmas(examples: Path, work: Path, slices: int, _: int) -> Any:
-    """Return TFMA's evaluator on batches that are read already, ready to run."""
+    """Return TFMA's evaluator on rows that are read already, ready to run."""
     from penstock.components.evaluator.analysis import analyze
     from penstock.components.evaluator.config import read_eval_config
+    from penstock.components.evaluator.row_files import write_rows
 
     asked = read_eval_config(config(slices))
     batches = list(iter_batches(examples, "eval", ["label", "score", *SLICES[slices]], 65_536))
+    rows = sum(batch.num_rows for batch in batches)
+    file = write_rows(work / "rows.arrow", batches, [np.arange(rows)])
+    assert file is not None
     (work / "tfma").mkdir()
-    return lambda: analyze(batches, asked, work / "tfma", rows_alone=True)
+    return lambda: analyze([file], asked, work / "tfma", rows_alone=True)
 
 
-def prediction(examples: Path, work: Path, _: int, bare: int) -> Any:
-    """Return the prediction of all rows by a Keras model, bare or as the step does it."""
+def prediction(examples: Path, work: Path, _: int, how: int) -> Any:
+    """Return the prediction of all rows by a Keras model, bare or as one of two steps does it."""
     import keras
 
+    from penstock.components.bulk_inferrer.executor import infer
     from penstock.components.evaluator.predictions import Source, predict
     from penstock.models.keras_model import save_keras
 
@@ -98,14 +109,19 @@ def prediction(examples: Path, work: Path, _: int, bare: int) -> Any:
     columns = [keras.layers.Reshape((1,))(value) for value in inputs.values()]
     hidden = keras.layers.Dense(64, activation="relu")(keras.layers.Concatenate()(columns))
     model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(hidden))
-    if bare:
+    if how == BARE:
         table = pa.Table.from_batches(iter_batches(examples, "eval", names, 65_536))
         arrays = {name: table[name].to_numpy() for name in names}
         return lambda: model.predict(arrays, batch_size=65_536, verbose=0)
     save_keras(model, work / "serving")
+    if how == BULK:
+        options = {"columns": ["label"], "allow_unvalidated": True}
+        return lambda: infer(examples, work, work / "predictions", **options)
     source = Source("", work)
     known = {"label": "int64", **dict.fromkeys(names, "float")}
-    return lambda: predict(examples, "eval", [source], ["label"], known_columns=known)
+    return lambda: predict(
+        examples, "eval", [source], ["label"], work / "rows", known_columns=known
+    )
 
 
 CASES = {"ours": ours, "tfma": tfmas, "predict": prediction}
@@ -143,32 +159,45 @@ def cell(figures: dict[str, float] | None) -> str:
     return f"{figures['s']:.1f} s, CPU {figures['cpu_s']:.1f} s, {figures['mib']:,.0f} MiB"
 
 
-def main(sizes: list[int]) -> None:
+def main(sizes: list[int], tfma_rows: int) -> None:
     """Print the tables."""
     print("| rows | slices | ours | ours, 200 replicates | TFMA | times faster | with intervals |")
     print("|---|---|---|---|---|---|---|")
-    predicted = []
+    predicted, peers = [], {}
     for rows in sizes:
         with tempfile.TemporaryDirectory() as folder:
             examples = Path(folder) / "examples"
             write_rows(examples, rows)
+            fewer = min(rows, tfma_rows)
+            if fewer < rows:
+                write_rows(Path(folder) / "fewer", fewer)
             for slices in SLICES:
                 plain, sure = (measure(examples, "ours", slices, b) for b in (0, 200))
-                peer = measure(examples, "tfma", slices, 0)
-                times = [
-                    f"{(peer['s'] if peer else LIMIT_S) / one['s']:.0f}" if one else ""
-                    for one in (plain, sure)
-                ]
-                cells = [f"{rows:,}", str(slices), cell(plain), cell(sure), cell(peer), *times]
+                if (fewer, slices) not in peers:
+                    peer_examples = examples if fewer == rows else Path(folder) / "fewer"
+                    peers[fewer, slices] = measure(peer_examples, "tfma", slices, 0)
+                peer = peers[fewer, slices]
+                a_row = (peer["s"] if peer else LIMIT_S) / fewer
+                times = [f"{a_row * rows / one['s']:.0f}" if one else "" for one in (plain, sure)]
+                of = cell(peer) + (f" of {fewer:,} rows" if fewer < rows else "")
+                cells = [f"{rows:,}", str(slices), cell(plain), cell(sure), of, *times]
                 print(f"| {' | '.join(cells)} |", flush=True)
-            predicted.append([rows, *(measure(examples, "predict", 0, bare) for bare in (0, 1))])
-    print("\n| rows | rows a second, the step | rows a second, model.predict |\n|---|---|---|")
-    for rows, step, bare in predicted:
-        print(f"| {rows:,} | {rows / step['s']:,.0f} | {rows / bare['s']:,.0f} |")
+            cases = (EVALUATOR, BULK, BARE)
+            predicted.append((rows, [measure(examples, "predict", 0, how) for how in cases]))
+    print("\n| rows | rows a second: evaluator | bulk_inferrer, MiB | model.predict |")
+    print("|---|---|---|---|")
+    for rows, found in predicted:
+        speeds = [f"{rows / one['s']:,.0f}" if one else "" for one in found]
+        speeds[BULK] += f", {found[BULK]['mib']:,.0f} MiB" if found[BULK] else ""
+        print(f"| {rows:,} | {' | '.join(speeds)} |")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--case"]:
         run_case(*sys.argv[2:])
     else:
-        main([int(rows) for rows in sys.argv[1:]] or [300_000, 1_000_000])
+        parser = argparse.ArgumentParser()
+        parser.add_argument("rows", nargs="*", type=int)
+        parser.add_argument("--tfma-rows", type=int, default=300_000)
+        asked = parser.parse_args()
+        main(asked.rows or [300_000, 1_000_000], asked.tfma_rows)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import stats
 
-from penstock.evaluation.bootstrap import ReplicateSums, poisson_counts
+from penstock.evaluation.bootstrap import poisson_counts, replicate_sums
 from penstock.evaluation.estimate import Estimate, bootstrap_estimate, rate_estimate
 from penstock.evaluation.ranking import area_difference, area_estimate, area_under_roc
 
@@ -47,10 +47,9 @@ def accuracy(labels: np.ndarray, scores: np.ndarray, seed: int) -> Estimate | No
 
 def calibration(labels: np.ndarray, scores: np.ndarray, seed: int) -> Estimate | None:
     """Estimate predicted over observed positives as the evaluator does."""
-    sums = ReplicateSums(1, REPLICATES, 2)
     counts = poisson_counts(0, len(labels), REPLICATES, seed)
-    sums.add(counts, np.column_stack([scores, labels]), np.zeros(len(labels), np.int64))
-    found = sums.sums[0, :, 0] / sums.sums[0, :, 1]
+    sums = replicate_sums(counts, np.column_stack([scores, labels]))
+    found = sums[:, 0] / sums[:, 1]
     return bootstrap_estimate(float(scores.sum() / labels.sum()), found, "log")
 
 

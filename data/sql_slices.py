@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import glob
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ..errors import PenstockError
 from .arrow_kinds import is_list
@@ -92,29 +94,27 @@ class SqlSlicer:
             found = self._database.read_parquet(glob.escape(shard), file_row_number=True)
             return found if limit is None else found.limit(limit)
 
-        return self._slices(rows, "file_row_number")
+        return self._slices(rows)
 
     def slices_of_batch(self, batch: pa.RecordBatch) -> dict[SliceKey, Rows]:
         """Return the numbers of each slice's rows in a batch; see `slices_of_shard`."""
-        numbered = pa.Table.from_batches([batch]).append_column(
-            "__number", pa.array(np.arange(batch.num_rows))
-        )
-        return self._slices(lambda: self._database.from_arrow(numbered), "__number")
+        # By way of a file: DuckDB does not take the Arrow that every supported pyarrow gives.
+        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+            pq.write_table(pa.Table.from_batches([batch]), file.name, compression="none")
+            return self.slices_of_shard(file.name)
 
-    def _slices(self, rows: Callable[[], Any], number: str) -> dict[SliceKey, Rows]:
+    def _slices(self, rows: Callable[[], Any]) -> dict[SliceKey, Rows]:
         found: dict[SliceKey, list[Rows]] = {}
         for query in self.queries:
-            for key, numbers in self._run(query, rows, number):
+            for key, numbers in self._run(query, rows):
                 found.setdefault(key, []).append(numbers)
         return {key: np.unique(np.concatenate(parts)) for key, parts in found.items()}
 
-    def _run(
-        self, query: SliceQuery, rows: Callable[[], Any], number: str
-    ) -> Iterator[tuple[SliceKey, Rows]]:
+    def _run(self, query: SliceQuery, rows: Callable[[], Any]) -> Iterator[tuple[SliceKey, Rows]]:
         import duckdb
 
         try:
-            chosen = self._selected(query, rows(), number)
+            chosen = self._selected(query, rows())
             names, kinds = chosen.columns[1:], chosen.types[1:]
             for name in names:
                 if not re.fullmatch(r"\w+", name) and name not in self.schema.names:
@@ -134,7 +134,7 @@ class SqlSlicer:
                 "DuckDB's, words in single quotes."
             ) from error
 
-    def _selected(self, query: SliceQuery, rows: Any, number: str) -> Any:
+    def _selected(self, query: SliceQuery, rows: Any) -> Any:
         """Return a DuckDB relation of the rows' numbers and what is selected."""
         for feature, _ in query.features:
             if feature not in self.schema.names:
@@ -153,7 +153,7 @@ class SqlSlicer:
                     f"{query.place} {query.text!r} names {name!r}, and another column has that "
                     "name but for upper and lower case, which SQL does not tell apart; rename one."
                 )
-        rows = rows.project(_list(f"{number} AS __row", f"{example} AS example", *known))
+        rows = rows.project(_list("file_row_number AS __row", f"{example} AS example", *known))
         for feature, name in query.features:
             value = f"example.{_quoted(feature)}"
             if is_list(self.schema.field(feature).type):
@@ -180,8 +180,14 @@ def _parsed(text: str, place: str) -> SliceQuery:
         (_unquoted(feature), _unquoted(name or feature))
         for feature, name in re.findall(FEATURE, rest["features"] or "", re.IGNORECASE)
     ]
-    selected = text[start.end() : end]
-    return SliceQuery(place, text, selected, tuple(features), (rest["where"] or "TRUE").strip())
+    selected, where = text[start.end() : end], (rest["where"] or "TRUE").strip()
+    return SliceQuery(place, text, _as_text(selected), tuple(features), _as_text(where))
+
+
+def _as_text(expression: str) -> str:
+    """Return an expression with literals of bytes, in which TFMA compares text, as text."""
+    tokens = r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|(?<!\w)[bB](?=')"
+    return re.sub(tokens, lambda token: "" if token[0] in ("b", "B") else token[0], expression)
 
 
 def _closing(text: str, start: int) -> int | None:

@@ -49,33 +49,15 @@ def poisson_counts(first_row: int, rows: int, replicates: int, seed: int) -> Arr
     return COUNTS[draws[:, :replicates]]
 
 
-class ReplicateSums:
-    """Sums over rows, per slice and replicate; sums of parts add up to the sums of the whole.
+def replicate_sums(counts: Array, terms: Array) -> Array:
+    """Return the sums over rows by replicate; sums of parts add up to the sums of the whole.
 
-    Attributes:
-        sums: `[slices, replicates, terms]` float64.
+    Args:
+        counts: What `poisson_counts` gave, `[rows, replicates]`.
+        terms: What is summed, `[rows, terms]`.
+
+    Returns:
+        `[replicates, terms]` float64, of products in float32.
     """
-
-    def __init__(self, slices: int, replicates: int, terms: int):
-        self.sums = np.zeros((slices, replicates, terms))
-
-    def add(self, counts: Array, terms: Array, slice_of_row: Array) -> None:
-        """Add rows.
-
-        Args:
-            counts: What `poisson_counts` gave, `[rows, replicates]`.
-            terms: What is summed, `[rows, terms]`; NaN must have been taken out.
-            slice_of_row: Number of each row's slice, `[rows]`; -1 for none.
-        """
-        order = np.argsort(slice_of_row, kind="stable")
-        ranked = slice_of_row[order]
-        edges = np.searchsorted(ranked, np.arange(len(self.sums) + 1))
-        terms = terms.astype(np.float32, copy=False)
-        for number in np.flatnonzero(np.diff(edges)):
-            rows = order[edges[number] : edges[number + 1]]
-            weights = counts[rows].astype(np.float32)
-            self.sums[number] += weights.T @ terms[rows]
-
-    def merge(self, other: ReplicateSums) -> None:
-        """Add the sums of other rows."""
-        self.sums += other.sums
+    found = counts.astype(np.float32).T @ terms.astype(np.float32, copy=False)
+    return found.astype(np.float64)

@@ -122,6 +122,25 @@ def rate_estimate(rate: float, trials: float) -> Estimate | None:
     return Estimate(rate, 0.0, "logit", "wilson", trials=float(trials))
 
 
+def jackknife_estimate(value: float, samples: Array) -> Estimate | None:
+    """Return the estimate whose error is that of a jackknife over parts of the rows.
+
+    As TFMA's: Student's t of the pseudo-values, for metrics of which nothing else is known.
+
+    Args:
+        value: What was measured on all rows.
+        samples: The same without the rows of each part, `[parts]`, two or more.
+
+    Returns:
+        None when something is not finite, or no part makes a difference.
+    """
+    parts = len(samples)
+    error = float(np.std(value * parts - samples * (parts - 1), ddof=1)) / math.sqrt(parts)
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return None
+    return Estimate(value, error, "identity", "jackknife", degrees=parts - 1)
+
+
 def bootstrap_estimate(value: float, replicates: Array, scale: str) -> Estimate | None:
     """Return the estimate whose error is the spread of bootstrap replicates.
 

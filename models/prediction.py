@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
+from ..errors import PenstockError
 from .loading import load_model
 from .model import Model, Predictions
 
@@ -42,3 +43,16 @@ def prediction_array(predicted: Predictions, width: int | None) -> pa.Array:
 def prediction_type(width: int | None) -> pa.DataType:
     """Return the type of the column that `prediction_array` makes."""
     return pa.float32() if width == 1 else pa.list_(pa.float32())
+
+
+def check_rows(shard: str, rows: int, listed: int) -> None:
+    """Hold a shard to the manifest: a row that is not there must not go unnoticed.
+
+    Raises:
+        PenstockError: It has not the rows that are listed.
+    """
+    if rows != listed:
+        raise PenstockError(
+            f"The shard {shard} has {rows:,} rows and the manifest says {listed:,}; run "
+            "example_gen again."
+        )

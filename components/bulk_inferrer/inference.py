@@ -14,9 +14,8 @@ import pyarrow as pa
 from ...data.examples import iter_shard, split_folder
 from ...data.row_hash import ContentSum, row_hashes
 from ...data.shards import ShardWriter
-from ...errors import PenstockError
 from ...models.model import Model
-from ...models.prediction import loaded_model, prediction_array
+from ...models.prediction import check_rows, loaded_model, prediction_array
 
 
 @dataclass(frozen=True)
@@ -87,11 +86,7 @@ def infer_shard(task: ShardTask, inference: Inference, folder: str) -> dict[str,
         total += ContentSum.of(row_hashes(predicted))
         writer.write(predicted)
     shards = writer.close()
-    if total.rows != task.rows:
-        raise PenstockError(
-            f"The shard {task.path} has {total.rows:,} rows and the manifest says {task.rows:,}; "
-            "run example_gen again."
-        )
+    check_rows(task.path, total.rows, task.rows)
     return {
         "split": task.split,
         "shards": [asdict(shard) for shard in shards],

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import apache_beam as beam
 import pyarrow as pa
 from tensorflow_model_analysis import constants
-from tensorflow_model_analysis.api import model_eval_lib
+from tensorflow_model_analysis.api import model_eval_lib, types
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator
 from tensorflow_model_analysis.extractors import (
     example_weights_extractor,
@@ -20,7 +18,6 @@ from tensorflow_model_analysis.extractors import (
     labels_extractor,
     materialized_predictions_extractor,
     slice_key_extractor,
-    sql_slice_key_extractor,
     unbatch_extractor,
 )
 from tensorflow_model_analysis.metrics import metric_types
@@ -29,13 +26,16 @@ from tensorflow_model_analysis.slicer import slicer_lib
 
 from ...data.beam import pipeline_options
 from ...errors import PenstockError
-from .batched import SlicedBatches, batched_computations
+from .batched import SlicedBatches, batched_computations, columns_without_sql
+from .row_files import RowFile, grouped, read_together, schema_of
+from .sql import slices_by_sql
 
 SliceKey = tuple[tuple[str, Any], ...]
 # A slice, or a pair of slices that are compared: the baseline slice, then the other.
 Place = SliceKey | tuple[SliceKey, SliceKey]
 
 LARGE_BATCH = 1 << 20
+SMALL_BATCH = 1 << 16
 
 
 def slices_of(place: Place) -> tuple[SliceKey, SliceKey | None]:
@@ -69,7 +69,7 @@ class Analysis:
 
 
 def analyze(
-    batches: Sequence[pa.RecordBatch],
+    files: Sequence[RowFile],
     config: config_pb2.EvalConfig,
     output: str | os.PathLike[str],
     *,
@@ -84,14 +84,14 @@ def analyze(
     (`batched.py`), else TFMA's evaluator takes rows one at a time. Both give the same numbers.
 
     Args:
-        batches: Flat columns: label, prediction, and what slices, weights and queries need.
+        files: The rows: label, prediction, and what slices, weights and queries need.
         config: What `complete` returned, with `prediction_key` of each model spec naming the
             column of its predictions.
         output: An existing folder; `tfma.load_eval_result` reads it afterwards.
         data_location: Where the rows came from, for people.
         jackknife_seed: Where TFMA takes the rows, have it estimate errors by its jackknife over
             20 parts, drawn with this seed.
-        rows_alone: Have TFMA take the rows in any case.
+        rows_alone: Have TFMA take the rows in any case, to compare with.
         beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
 
     Returns:
@@ -106,17 +106,15 @@ def analyze(
         display_only_data_location=data_location,
         display_only_data_file_format="parquet",
     )
-    computations = None if rows_alone else batched_computations(config, batches)
-    spool = Path(output) / "batches"
-    spool.mkdir()
-    files = _spool(batches if computations is None else _large(batches), spool)
+    computations = None if rows_alone else batched_computations(config, schema_of(files))
+    # What TFMA derives costs per slice and batch; but where workers share the rows, each has some.
+    groups = list(grouped(files, 1 if beam_pipeline_args else LARGE_BATCH))
     try:
         with beam.Pipeline(options=pipeline_options(beam_pipeline_args)) as pipeline:
-            rows = (
-                pipeline
-                | "Files" >> beam.Create(files, reshuffle=False)
-                | "Batches" >> beam.FlatMap(_read_batches)
-            )
+            files_of_rows = pipeline | "Files" >> beam.Create(groups, reshuffle=False)
+            if beam_pipeline_args:
+                files_of_rows = files_of_rows | "Spread" >> beam.Reshuffle()
+            rows = files_of_rows | "Rows" >> beam.Map(read_together)
             if computations is None:
                 evaluation = _row_by_row(rows, config, jackknife_seed)
             else:
@@ -129,34 +127,7 @@ def analyze(
             f"A metric of eval_config is for labels from 0 to 1, and the column "
             f"{config.model_specs[0].label_key!r} holds others; take metrics that fit the label."
         ) from error
-    finally:
-        shutil.rmtree(spool)
     return _read(output, by_slices=computations is not None)
-
-
-def _large(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """Return the same rows in fewer batches: what TFMA derives costs per slice and batch."""
-    if not batches:
-        return []
-    table = pa.Table.from_batches(batches).combine_chunks()
-    return list(table.to_batches(max_chunksize=LARGE_BATCH))
-
-
-def _spool(batches: Sequence[pa.RecordBatch], folder: Path) -> list[str]:
-    """Write each batch to a file: a pipeline that held the rows itself would carry them around."""
-    files = []
-    for number, batch in enumerate(batches):
-        files.append(str(folder / f"{number:05}.arrow"))
-        with pa.ipc.new_file(files[-1], batch.schema) as writer:
-            writer.write_batch(batch)
-    return files
-
-
-def _read_batches(file: str) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(file) as source:
-        reader = pa.ipc.open_file(source)
-        for number in range(reader.num_record_batches):
-            yield reader.get_batch(number)
 
 
 def _row_by_row(
@@ -174,8 +145,8 @@ def _row_by_row(
         config = with_errors
     return (
         rows
-        | "Lists" >> beam.Map(_listed)
-        | "Extracts" >> model_eval_lib.BatchedInputsToExtracts()
+        | "Batches" >> beam.FlatMap(_small)
+        | "Extracts" >> beam.Map(_extracts, config)
         | "Evaluate"
         >> model_eval_lib.ExtractAndEvaluate(
             extractors=_extractors(config),
@@ -193,16 +164,40 @@ def _extractors(config: config_pb2.EvalConfig) -> list[Any]:
 
     Its own `default_extractors` takes a baseline away that is no loaded model.
     """
-    by_sql = any(slicing.slice_keys_sql for slicing in config.slicing_specs)
     return [
         features_extractor.FeaturesExtractor(eval_config=config),
         labels_extractor.LabelsExtractor(eval_config=config),
         example_weights_extractor.ExampleWeightsExtractor(eval_config=config),
         materialized_predictions_extractor.MaterializedPredictionsExtractor(eval_config=config),
-        *([sql_slice_key_extractor.SqlSliceKeyExtractor(config)] if by_sql else []),
         unbatch_extractor.UnbatchExtractor(),
         slice_key_extractor.SliceKeyExtractor(eval_config=config, materialize=False),
     ]
+
+
+def _small(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, batch.num_rows, SMALL_BATCH):
+        yield batch.slice(start, SMALL_BATCH)
+
+
+def _extracts(batch: pa.RecordBatch, config: config_pb2.EvalConfig) -> dict[str, Any]:
+    """Return what TFMA calls extracts: the columns, and the slices that SQL makes of each row."""
+    sqls = [s.slice_keys_sql for s in config.slicing_specs if s.slice_keys_sql]
+    keys: list[list[Any]] = [[] for _ in range(batch.num_rows if sqls else 0)]
+    for sql in sqls:
+        for key, rows in slices_by_sql(batch, sql).items():
+            for row in rows:
+                keys[row].append(key)
+    if not sqls:
+        return {constants.ARROW_RECORD_BATCH_KEY: _listed(batch)}
+    taken = columns_without_sql(config)
+    kept = [name for name in batch.schema.names if name in taken]
+    columns = [batch.column(batch.schema.get_field_index(name)) for name in kept]
+    return {
+        constants.ARROW_RECORD_BATCH_KEY: _listed(pa.RecordBatch.from_arrays(columns, names=kept)),
+        constants.SLICE_KEY_TYPES_KEY: types.VarLenTensorValue.from_dense_rows(
+            [slicer_lib.slice_keys_to_numpy_array(found) for found in keys]
+        ),
+    }
 
 
 def _listed(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -6,7 +6,7 @@ batch is split by slice with numpy, and each of TFMA's combiners is given a slic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util
 
 from .combiners import Array, Rows, add_rows
+from .sql import slices_by_sql
 
 _INPUTS = {constants.LABELS_KEY, constants.PREDICTIONS_KEY, constants.EXAMPLE_WEIGHTS_KEY}
 
@@ -37,28 +38,27 @@ class Computations:
     across: tuple[metric_types.CrossSliceMetricComputation, ...] = ()
 
 
-def batched_computations(
-    config: config_pb2.EvalConfig, batches: Sequence[pa.RecordBatch]
-) -> Computations | None:
+def batched_computations(config: config_pb2.EvalConfig, schema: pa.Schema) -> Computations | None:
     """Return what `SlicedBatches` needs, or None where TFMA's own evaluator has to do it.
 
     That is so for queries, minimal slice sizes, several predicted values per row, binarization and
-    aggregation over classes, slices by list columns or SQL, and metrics that look at features or at
-    two models at once.
+    aggregation over classes, slices by list columns, and metrics that look at features or at two
+    models at once.
+
+    Args:
+        config: As for `analyze`.
+        schema: The columns of the rows.
     """
-    if (
-        config.options.min_slice_size.value > 1
-        or any(
-            spec.query_key or spec.HasField("binarize") or spec.HasField("aggregate")
-            for spec in config.metrics_specs
-        )
-        or any(slicing.slice_keys_sql for slicing in config.slicing_specs)
+    if config.options.min_slice_size.value > 1 or any(
+        spec.query_key or spec.HasField("binarize") or spec.HasField("aggregate")
+        for spec in config.metrics_specs
     ):
         return None
+    taken = columns_without_sql(config)
     if any(
         pa.types.is_nested(field.type) or pa.types.is_temporal(field.type)
-        for batch in batches
-        for field in batch.schema
+        for field in schema
+        if field.name in taken
     ):
         return None
     # Derived computations carry copies of what they derive from: TFMA keeps the first of equals.
@@ -129,41 +129,53 @@ def slice_batch(
         batch: Flat columns.
         config: Says which columns are label, predictions and weight, and how to slice.
     """
+    take = row_taker(batch, config)
+    for key, rows in slices_of_batch(batch, config).items():
+        yield key, take(rows)
+
+
+def row_taker(
+    batch: pa.RecordBatch, config: config_pb2.EvalConfig
+) -> Callable[[Any], dict[str, Rows]]:
+    """Return what takes rows of `batch` by their numbers, as each model has them."""
     spec = config.model_specs[0]
     labels = column_of(batch, spec.label_key)
     predictions = {s.name: column_of(batch, s.prediction_key) for s in config.model_specs}
     weights = column_of(batch, spec.example_weight_key) if spec.example_weight_key else None
-    for slices in slices_by_spec(batch, config):
-        for key, rows in slices:
-            its_labels, its_weights = labels[rows], None if weights is None else weights[rows]
-            yield (
-                key,
-                {
-                    name: Rows(its_labels, predicted[rows], its_weights, name)
-                    for name, predicted in predictions.items()
-                },
-            )
+
+    def take(rows: Any) -> dict[str, Rows]:
+        its_labels, its_weights = labels[rows], None if weights is None else weights[rows]
+        return {
+            name: Rows(its_labels, predicted[rows], its_weights, name)
+            for name, predicted in predictions.items()
+        }
+
+    return take
 
 
-def slices_by_spec(
+def slices_of_batch(
     batch: pa.RecordBatch, config: config_pb2.EvalConfig
-) -> Iterator[list[tuple[tuple[Any, ...], Any]]]:
-    """Yield for each slicing spec its slices of `batch`, each with its rows.
+) -> dict[tuple[Any, ...], Any]:
+    """Return the rows of each slice of `batch`: ascending numbers, or a slice for all rows.
 
-    The slices of a spec have no row in common. The same slice asked for by two specs has the same
-    rows: it is the first one's, as TFMA counts them once.
+    A slice that several specs ask for has the rows of each of them once, as in TFMA.
     """
-    seen: set[tuple[Any, ...]] = set()
+    found: dict[tuple[Any, ...], Any] = {}
     for slicing in config.slicing_specs:
-        found = [(key, rows) for key, rows in _slices(batch, slicing) if key not in seen]
-        seen.update(key for key, _ in found)
-        yield found
+        for key, rows in _slices(batch, slicing):
+            known = found.setdefault(key, rows)
+            if known is not rows and not isinstance(known, slice):
+                found[key] = np.union1d(known, rows)
+    return found
 
 
 def _slices(
     batch: pa.RecordBatch, slicing: config_pb2.SlicingSpec
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
     names = sorted({*slicing.feature_keys, *slicing.feature_values})
+    if slicing.slice_keys_sql:
+        # As in TFMA, beside the slices of its other fields: all rows, where there are none.
+        yield from slices_by_sql(batch, slicing.slice_keys_sql).items()
     if not names:
         yield (), slice(None)
         return
@@ -252,6 +264,15 @@ def _only(
         for key, value in found.items()
         if (isinstance(key, kind) if kind else not isinstance(key, special))
     }
+
+
+def columns_without_sql(config: config_pb2.EvalConfig) -> set[str]:
+    """Return the columns that labels, predictions, weights, slices and queries come from."""
+    names = {spec.prediction_key for spec in config.model_specs}
+    names |= {config.model_specs[0].label_key, config.model_specs[0].example_weight_key}
+    for slicing in config.slicing_specs:
+        names |= {*slicing.feature_keys, *slicing.feature_values}
+    return names | {metrics.query_key for metrics in config.metrics_specs}
 
 
 def _takes_labels_and_predictions(computation: metric_types.MetricComputation) -> bool:

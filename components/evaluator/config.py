@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pyarrow as pa
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import config_util
@@ -112,12 +113,15 @@ def baseline_of(config: config_pb2.EvalConfig) -> config_pb2.ModelSpec | None:
     return next((spec for spec in config.model_specs if spec.is_baseline), None)
 
 
-def check_columns(config: config_pb2.EvalConfig, columns: Mapping[str, str]) -> None:
+def check_columns(
+    config: config_pb2.EvalConfig, columns: Mapping[str, str], schema: pa.Schema
+) -> None:
     """Check that the columns that `config` names are in the Examples.
 
     Args:
         config: What `read_eval_config` returned.
         columns: The Examples' columns with Arrow's name for their types.
+        schema: The same as a schema.
 
     Raises:
         PenstockError: A label, weight, slicing or query column is missing, or the label or weight
@@ -137,7 +141,7 @@ def check_columns(config: config_pb2.EvalConfig, columns: Mapping[str, str]) -> 
         for name in (*slicing.feature_keys, *slicing.feature_values):
             _check_column("slicing_specs", name, columns)
         if slicing.slice_keys_sql:
-            check_sql(slicing.slice_keys_sql, columns)
+            check_sql(slicing.slice_keys_sql, schema)
     for metrics in config.metrics_specs:
         if metrics.query_key:
             _check_column("query_key", metrics.query_key, columns)
@@ -151,7 +155,7 @@ def needed_columns(config: config_pb2.EvalConfig, columns: Mapping[str, str]) ->
     for slicing in config.slicing_specs:
         names += [*slicing.feature_keys, *slicing.feature_values]
         if slicing.slice_keys_sql:
-            names += columns_in_sql(slicing.slice_keys_sql, columns)
+            names += columns_in_sql(slicing.slice_keys_sql, list(columns))
     names += [metrics.query_key for metrics in config.metrics_specs if metrics.query_key]
     return tuple(dict.fromkeys(names))
 

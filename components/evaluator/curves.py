@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ import pyarrow as pa
 from tensorflow_model_analysis.proto import config_pb2
 
 from ...evaluation.estimate import wilson
-from .batched import column_of
+from .ranked_rows import whole_column
+from .row_files import RowFile, schema_of
 
 Array = np.ndarray[Any, Any]
 
@@ -40,21 +42,22 @@ class Curves:
     positive: Array
 
 
-def curves_of(batch: pa.RecordBatch | None, config: config_pb2.EvalConfig) -> list[Curves]:
+def curves_of(files: Sequence[RowFile], config: config_pb2.EvalConfig) -> list[Curves]:
     """Return the curves of candidate and champion over all rows, unweighted.
 
     None where the labels are not 0 and 1 with both there, or the scores are not from 0 to 1.
     """
-    if batch is None:
+    if not files or any(
+        pa.types.is_nested(schema_of(files).field(spec.prediction_key).type)
+        for spec in config.model_specs
+    ):
         return []
-    labels = column_of(batch, config.model_specs[0].label_key).ravel()
+    labels = whole_column(files, config.model_specs[0].label_key, np.float64)
     if not (np.isin(labels, (0, 1)).all() and 0 < labels.sum() < len(labels)):
         return []
     found = []
     for spec in sorted(config.model_specs, key=lambda spec: spec.is_baseline):
-        if pa.types.is_nested(batch.schema.field(spec.prediction_key).type):
-            return []
-        scores = column_of(batch, spec.prediction_key).ravel().astype(np.float64)
+        scores = whole_column(files, spec.prediction_key, np.float64)
         if scores.min() < 0 or scores.max() > 1:
             return []
         found.append(_curves("champion" if spec.is_baseline else "candidate", labels, scores))

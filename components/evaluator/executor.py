@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.utils import config_util
 
 from ...data.digest import digest_path
-from ...data.examples import Manifest, read_manifest
+from ...data.examples import Manifest, read_manifest, read_schema
 from ...data.output import new_folder
 from ...errors import PenstockError
 from ...evaluation.blessing import FILE, read_forced
 from ...evaluation.champion import read_champion
-from .analysis import Analysis, analyze
+from ...models.loading import serving_folder
+from .analysis import analyze
 from .checks import Evidence
 from .config import (
     baseline_of,
@@ -29,15 +30,15 @@ from .config import (
     parse_eval_config,
 )
 from .curves import curves_of
-from .formulas import count_names, formulas
+from .jackknife import fill_by_jackknife
 from .page import render
 from .policy import Policy, read_policy
 from .predictions import Predictions, Source, predict
 from .records import blessing_record, metrics_record, result, write_json, write_table
-from .significance import Significance, assess
-from .thresholds import thresholds_of
+from .significance import assess
 from .verdict import judge
 
+WORK = "work"
 JACKKNIFE_SEED = 20  # TFMA's generator takes 32 bits, and wants another stream than ours.
 
 
@@ -91,20 +92,35 @@ def evaluate(
     config = complete(asked, champion=in_use is not None or _baseline_is_a_column(asked))
     manifest = read_manifest(examples)
     columns = {column.name: column.type for column in manifest.columns}
-    check_columns(config, columns)
-    predictions = _predict(examples, split, model, in_use, config, columns)
+    check_columns(config, columns, read_schema(examples, split))
     with new_folder(evaluation) as folder:
+        work = folder / WORK
+        predictions = _predict(
+            examples, split, model, in_use, config, columns, work, beam_pipeline_args
+        )
         analysis = analyze(
-            predictions.batches,
+            predictions.files,
             config,
             folder,
             data_location=split,
             jackknife_seed=seed + JACKKNIFE_SEED if replicates else None,
-            rows_alone=_needs_jackknife(config, rules),
             beam_pipeline_args=beam_pipeline_args,
         )
-        whole = _whole(predictions)
-        significance = _assess(whole, predictions, config, analysis, replicates, seed)
+        significance = assess(
+            predictions.files,
+            config,
+            analysis,
+            work,
+            replicates=replicates,
+            seed=seed,
+            beam_pipeline_args=beam_pipeline_args,
+        )
+        if replicates and analysis.by_slices:
+            significance = fill_by_jackknife(
+                significance, predictions.files, config, analysis, work, seed, beam_pipeline_args
+            )
+        curves = curves_of(predictions.files, config)
+        shutil.rmtree(work)
         metrics = metrics_record(config, analysis, significance, predictions, rules.confidence)
         write_json(folder / "metrics.json", metrics)
         write_table(folder / "metrics.parquet", metrics)
@@ -119,7 +135,6 @@ def evaluate(
     record = blessing_record(
         verdict, rules, predictions.rows, evidence.champion_missing, override
     ) | _digests(model, in_use, manifest)
-    curves = curves_of(whole, config)
     page = render(record, metrics, curves, _provenance(model), split, manifest.spans)
     _write(blessing, report, record, page)
     roc = [
@@ -164,6 +179,8 @@ def _predict(
     champion: Path | None,
     config: config_pb2.EvalConfig,
     columns: Mapping[str, str],
+    work: Path,
+    beam_pipeline_args: Sequence[str] | None,
 ) -> Predictions:
     """Predict with each model, and name the columns of the predictions in `config`."""
     spec = candidate_of(config)
@@ -176,43 +193,22 @@ def _predict(
         copied = s.is_baseline and model is None and s.prediction_key == spec.prediction_key
         # The column of the candidate's predictions is no output of the champion.
         output = "" if copied and champion is not None else s.prediction_key
-        sources.append(Source(s.name, of_model[s.name], s.signature_name, output))
+        place = of_model[s.name]
+        digest = digest_path(serving_folder(place)) if place else ""
+        sources.append(Source(s.name, place, s.signature_name, output, digest))
     predictions = predict(
         examples,
         split,
         sources,
         needed_columns(config, columns),
+        work / "rows",
         required=[name for name in (spec.label_key, spec.example_weight_key) if name],
         known_columns=columns,
+        beam_pipeline_args=beam_pipeline_args,
     )
     for s in config.model_specs:
         s.prediction_key = predictions.columns[s.name]
     return predictions
-
-
-def _needs_jackknife(config: config_pb2.EvalConfig, policy: Policy) -> bool:
-    """Return whether a threshold needs an interval that only TFMA can make."""
-    known = {*formulas(config), *count_names(config)}
-    return policy.confident and any(t.key.name not in known for t in thresholds_of(config))
-
-
-def _whole(predictions: Predictions) -> pa.RecordBatch | None:
-    if not predictions.batches:
-        return None
-    return pa.Table.from_batches(predictions.batches).combine_chunks().to_batches()[0]
-
-
-def _assess(
-    whole: pa.RecordBatch | None,
-    predictions: Predictions,
-    config: config_pb2.EvalConfig,
-    analysis: Analysis,
-    replicates: int,
-    seed: int,
-) -> Significance:
-    if whole is None:
-        return Significance({}, {})
-    return assess(whole, predictions.numbers, config, analysis, replicates=replicates, seed=seed)
 
 
 def _digests(

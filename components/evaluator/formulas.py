@@ -162,6 +162,23 @@ def count_names(config: config_pb2.EvalConfig) -> set[str]:
     return {instance.name for name, instance in _instances(config) if name in COUNTS}
 
 
+def only(config: config_pb2.EvalConfig, names: set[str]) -> config_pb2.EvalConfig:
+    """Return `config` with the metrics of these names alone."""
+    found = config_pb2.EvalConfig()
+    found.CopyFrom(config)
+    registered = metric_types.registered_metrics()
+    for spec in found.metrics_specs:
+        kept = [
+            m for m in spec.metrics if metric_specs.metric_instance(m, registered).name in names
+        ]
+        del spec.metrics[:]
+        spec.metrics.extend(kept)
+    left = [spec for spec in found.metrics_specs if spec.metrics]
+    del found.metrics_specs[:]
+    found.metrics_specs.extend(left)
+    return found
+
+
 def _instances(config: config_pb2.EvalConfig) -> Iterator[tuple[str, Any]]:
     registered = metric_types.registered_metrics()
     for spec in config.metrics_specs:

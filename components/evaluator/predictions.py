@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from ...data.examples import iter_batches
+from ...data.examples import iter_shard, read_manifest, shard_paths
+from ...data.tasks import run_each
 from ...errors import PenstockError
-from ...models.loading import load_model
 from ...models.model import Model
+from ...models.prediction import BATCH_ROWS, check_rows, loaded_model
 from ...models.tensors import check_columns
+from .row_files import RowFile, write_rows
 
-BATCH_ROWS = 65_536
+ANSWERS = "answers"
 Array = np.ndarray[Any, Any]
 
 
@@ -30,12 +34,20 @@ class Source:
         signature: The name of a SavedModel's signature; `serving_default` when empty.
         output: Which of the signature's outputs is the prediction; may be empty if it has one.
             Without a model: the column of the Examples.
+        digest: Of the model, by which a process knows what it has loaded.
     """
 
     name: str
     model: str | os.PathLike[str] | None
     signature: str = ""
     output: str = ""
+    digest: str = ""
+
+    def load(self) -> Model | None:
+        """Return the model, loaded once in a process; None where there is none."""
+        if self.model is None:
+            return None
+        return loaded_model(str(self.model), self.digest, self.signature, self.output)
 
 
 @dataclass(frozen=True)
@@ -43,21 +55,40 @@ class Predictions:
     """What the metrics are computed from.
 
     Attributes:
-        batches: The needed columns, flat, and a column of predictions per model: `[rows]` float32
-            for a model with one output value, a list of float32 per row otherwise.
+        files: The rows: the needed columns, flat, and a column of predictions per model: `[rows]`
+            float32 for a model with one output value, a list of float32 per row otherwise.
         columns: By model spec's name, the name of its column.
-        numbers: `[rows of the batches]` int64, each row's number within the split.
         rows: Rows of the split.
         not_finite: By model spec's name, rows for which it predicts NaN or infinity. They are left
-            out of `batches` for all models: no metric of them means anything, and models are
+            out of `files` for all models: no metric of them means anything, and models are
             compared over the same rows.
     """
 
-    batches: tuple[pa.RecordBatch, ...]
+    files: tuple[RowFile, ...]
     columns: Mapping[str, str]
-    numbers: Array
     rows: int
     not_finite: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A shard of the split, the number of its first row, how many it has, and where they go."""
+
+    path: str
+    first: int
+    rows: int
+    target: str
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """What is done with each shard; see `predict`."""
+
+    sources: tuple[Source, ...]
+    columns: tuple[str, ...]
+    answers: Mapping[str, str]
+    required: tuple[str, ...]
+    split: str
 
 
 def predict(
@@ -65,19 +96,23 @@ def predict(
     split: str,
     sources: Sequence[Source],
     columns: Sequence[str],
+    folder: Path,
     *,
     required: Sequence[str] = (),
     known_columns: Mapping[str, str],
+    beam_pipeline_args: Sequence[str] | None = None,
 ) -> Predictions:
-    """Predict every row of `split` with each model, of whatever kind it is.
+    """Predict every row of `split` with each model, of whatever kind it is, shard by shard on Beam.
 
     Args:
         examples: The Examples' folder.
         split: Which split.
         sources: The models, or the columns that hold their predictions.
         columns: Which columns of the Examples to keep beside the predictions.
-        required: Which of them may not have a missing value (label, weight).
+        folder: Where the rows go; every worker must see it at the same path.
+        required: Which columns may not have a missing value (label, weight).
         known_columns: The Examples' columns with Arrow's name for their types.
+        beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
 
     Raises:
         PenstockError: A model cannot be loaded, takes a feature that the Examples lack, or does
@@ -86,33 +121,54 @@ def predict(
     """
     models = {source.name: _load(source, known_columns) for source in sources}
     answers = _column_names(sources, models, columns)
+    prediction = _Prediction(tuple(sources), tuple(columns), answers, tuple(required), split)
+    (folder / ANSWERS).mkdir(parents=True)
+    shards, first = [], 0
+    listed = read_manifest(examples).shards(split)
+    for path, shard in zip(shard_paths(examples, split), listed, strict=True):
+        target = str(folder / f"{len(shards):05}.arrow")
+        shards.append(_Shard(str(path), first, shard.rows, target))
+        first += shard.rows
+    work = partial(_predict_shard, prediction=prediction)
+    done = run_each(work, shards, folder / ANSWERS, beam_pipeline_args)
+    files = tuple(RowFile(**answer["file"]) for answer in done if answer["file"])
+    not_finite = {name: sum(answer["not_finite"][name] for answer in done) for name in answers}
+    return Predictions(files, answers, first, not_finite)
+
+
+def _predict_shard(shard: _Shard, prediction: _Prediction) -> dict[str, Any]:
+    """Write the rows of a shard with their predictions; return the file and what was left out."""
+    models = {source.name: source.load() for source in prediction.sources}
     features = [name for model in models.values() if model for name in model.signature.inputs]
-    given = [source.output for source in sources if source.model is None]
+    given = [source.output for source in prediction.sources if source.model is None]
+    columns = prediction.columns
     wanted = list(dict.fromkeys([*columns, *features, *given]))
-    batches, numbers, rows = [], [np.empty(0, np.int64)], 0
-    not_finite = dict.fromkeys(answers, 0)
-    for batch in iter_batches(examples, split, wanted, BATCH_ROWS):
-        for name in required:
-            _refuse_missing(batch.column(wanted.index(name)), name, split)
+    names = [*columns, *prediction.answers.values()]
+    batches, numbers, rows = [], [], 0
+    not_finite = dict.fromkeys(prediction.answers, 0)
+    for batch in iter_shard(shard.path, wanted, BATCH_ROWS):
+        for name in prediction.required:
+            _refuse_missing(batch.column(wanted.index(name)), name, prediction.split)
         kept = np.ones(batch.num_rows, bool)
         found = [batch.column(wanted.index(name)) for name in columns]
-        for source in sources:
+        for source in prediction.sources:
             predicted = _answer(models[source.name], batch, source)
             finite = np.isfinite(predicted).all(axis=1)
             not_finite[source.name] += int((~finite).sum())
             kept &= finite
             found.append(_flat_or_list(predicted))
-        whole = pa.RecordBatch.from_arrays(found, names=[*columns, *answers.values()])
+        whole = pa.RecordBatch.from_arrays(found, names=names)
         batches.append(whole if kept.all() else whole.filter(pa.array(kept)))
-        numbers.append(rows + np.flatnonzero(kept))
+        numbers.append(shard.first + rows + np.flatnonzero(kept))
         rows += batch.num_rows
-    filled = tuple(batch for batch in batches if batch.num_rows)
-    return Predictions(filled, answers, np.concatenate(numbers), rows, not_finite)
+    check_rows(shard.path, rows, shard.rows)
+    file = write_rows(Path(shard.target), batches, numbers)
+    return {"file": asdict(file) if file else None, "not_finite": not_finite}
 
 
 def _load(source: Source, known_columns: Mapping[str, str]) -> Model | None:
-    if source.model is not None:
-        model = load_model(source.model, signature=source.signature, output=source.output)
+    model = source.load()
+    if model is not None:
         check_columns(model.signature.inputs, known_columns)
         return model
     if not source.output:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa
 from tensorflow_model_analysis.metrics import metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
-from ...evaluation.bootstrap import ReplicateSums, poisson_counts
 from ...evaluation.estimate import Estimate, bootstrap_estimate, rate_estimate
 from ...evaluation.ranking import (
     Area,
@@ -22,14 +21,15 @@ from ...evaluation.ranking import (
     area_under_roc,
 )
 from .analysis import Analysis, Place, slices_of
-from .batched import column_of, slices_by_spec
 from .config import baseline_of, candidate_of
 from .formulas import Curve, Formula, formulas
+from .ranked_rows import ranked_rows
+from .replicate_sums import Measured, Summing, sum_files
+from .row_files import RowFile
 
 Array = np.ndarray[Any, Any]
 Key: TypeAlias = metric_types.MetricKey
 
-BLOCK_ROWS = 65_536
 # TFMA bins scores; beyond this the areas are not of the same scores.
 BINNED = 0.02
 _AREAS = {"ROC": area_under_roc, "PR": area_under_precision_recall}
@@ -49,13 +49,14 @@ class Significance:
 
 
 def assess(
-    batch: pa.RecordBatch,
-    numbers: Array,
+    files: Sequence[RowFile],
     config: config_pb2.EvalConfig,
     analysis: Analysis,
+    folder: Path,
     *,
     replicates: int,
     seed: int,
+    beam_pipeline_args: Sequence[str] | None = None,
 ) -> Significance:
     """Say how sure each number of `analysis` is.
 
@@ -64,13 +65,16 @@ def assess(
     and for all slices. What TFMA computed row by row has the error of its jackknife.
 
     Args:
-        batch: All rows that were analyzed.
-        numbers: Their numbers within the split, ascending.
+        files: All rows that were analyzed.
         config: As for `analyze`.
         analysis: What `analyze` returned.
+        folder: Where workers leave their parts; every worker must see it at the same path.
         replicates: How many replicates; 0 leaves what needs them out.
         seed: Of the replicates.
+        beam_pipeline_args: Beam's flags; see `penstock.data.beam`.
     """
+    if not files:
+        return Significance({}, {})
     if not analysis.by_slices:
         return Significance(
             {
@@ -82,107 +86,88 @@ def assess(
             },
             {},
         )
-    return _Assessment(batch, numbers, config, analysis, replicates, seed).result()
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """A metric of one model: its key, what is known of it, and how its rows are weighed."""
-
-    key: Key
-    known: Formula | Curve
-    weighted: bool
+    assessment = _Assessment(files, config, analysis, replicates, seed)
+    sums = sum_files(files, assessment.influences(), assessment.summing, folder, beam_pipeline_args)
+    return assessment.result(sums)
 
 
 class _Assessment:
-    """One pass over the rows; the replicates of every metric on every slice."""
+    """What the sums over the rows say of every metric on every slice."""
 
     def __init__(
         self,
-        batch: pa.RecordBatch,
-        numbers: Array,
+        files: Sequence[RowFile],
         config: config_pb2.EvalConfig,
         analysis: Analysis,
         replicates: int,
         seed: int,
     ):
-        self.analysis, self.numbers = analysis, numbers
-        self.replicates, self.seed = replicates, seed
+        self.analysis = analysis
         spec, baseline = candidate_of(config), baseline_of(config)
         self.candidate, self.baseline = spec.name, baseline.name if baseline else None
-        self.labels = column_of(batch, spec.label_key).ravel().astype(np.float64)
-        weight = spec.example_weight_key
-        self.weights = column_of(batch, weight).ravel().astype(np.float64) if weight else None
-        self.scores = {
-            s.name: column_of(batch, s.prediction_key).ravel() for s in config.model_specs
-        }
+        self.weighted = bool(spec.example_weight_key)
         self.measured = self._measured(formulas(config))
-        self.terms = self._terms()
-        self.by_spec = list(slices_by_spec(batch, config))
+        places = tuple(place for place in analysis.slices if slices_of(place)[1] is None)
+        self.summing = Summing(config, tuple(self.measured), places, replicates, seed)
+        self.known = self.summing.known()
+        self.rows = ranked_rows(files, config)
         self.values: dict[tuple[Place, Key], Estimate] = {}
         self.relative: dict[tuple[Place, Key], Estimate] = {}
         # By place and metric: what each replicate found.
         self.found: dict[tuple[Place, Key], Array] = {}
 
-    def result(self) -> Significance:
+    def influences(self) -> list[dict[Place, Array]]:
+        """Estimate the areas, and return by file and slice what each row adds to them."""
+        ranked = self.summing.ranked()
+        found: list[dict[Place, Array]] = [{} for _ in self.rows.slices]
+        for place in self.summing.places if ranked else ():
+            rows = self.rows.of_place(place)
+            parts = np.zeros((len(rows), len(ranked)), np.float32)
+            areas = self._areas(place, rows)
+            for column, m in enumerate(ranked):
+                if m.key in areas:
+                    parts[:, column] = areas[m.key].influence
+            self._compare_areas(place, areas)
+            for of_file, part in zip(found, self.rows.by_file(place, parts), strict=True):
+                of_file[place] = part
+        return found
+
+    def result(self, sums: Mapping[Place, Array]) -> Significance:
         """Return all estimates."""
-        influences = [self._rank(slices) for slices in self.by_spec]
-        for slices, influence, sums in zip(
-            self.by_spec, influences, self._sums(influences), strict=True
-        ):
-            for number, (place, _) in enumerate(slices):
-                self._settle(place, sums[number], list(influence))
+        for place in self.summing.places:
+            self._settle(place, sums[place])
         self._compare_models()
         self._compare_slices()
         return Significance(self.values, self.relative)
 
-    def _measured(self, known: Mapping[str, Formula | Curve]) -> list[_Measured]:
+    def _measured(self, known: Mapping[str, Formula | Curve]) -> list[Measured]:
         keys = {
             key: None
             for found in self.analysis.slices.values()
             for key in found
             if not key.is_diff and key.name in known and key.sub_key is None
         }
-        return [
-            _Measured(
-                key,
-                known[key.name],
-                self.weights is not None and key.example_weighted is not False,
+        return [Measured(key, self.weighted and key.example_weighted is not False) for key in keys]
+
+    def _areas(self, place: Place, rows: Array) -> dict[Key, Area]:
+        """Estimate the areas of a slice."""
+        areas: dict[Key, Area] = {}
+        for m in self.summing.ranked():
+            known = self.known[m.key]
+            assert isinstance(known, Curve)
+            area = _AREAS[known.kind](
+                self.rows.labels[rows],
+                self.rows.scores[m.key.model_name][rows],
+                self.rows.weights[rows] if m.weighted and self.rows.weights is not None else None,
             )
-            for key in keys
-        ]
-
-    def _terms(self) -> dict[tuple[str, bool, str], Any]:
-        """Return what is summed: model, weighted or not, and name, to the term."""
-        return {
-            (m.key.model_name, m.weighted, name): term
-            for m in self.measured
-            if isinstance(m.known, Formula)
-            for name, term in m.known.terms.items()
-        }
-
-    def _rank(self, slices: list[tuple[Place, Any]]) -> dict[Key, Array]:
-        """Estimate the areas of a spec's slices; return each row's influence, by metric."""
-        ranked = [m for m in self.measured if isinstance(m.known, Curve)]
-        influence = {m.key: np.zeros(len(self.labels), np.float32) for m in ranked}
-        for place, rows in slices:
-            areas: dict[Key, Area] = {}
-            for m in ranked:
-                area = _AREAS[m.known.kind](  # type: ignore[union-attr]
-                    self.labels[rows],
-                    self.scores[m.key.model_name][rows],
-                    self._weights(rows) if m.weighted else None,
-                )
-                value = self.analysis.slices.get(place, {}).get(m.key, math.nan)
-                if not abs(value - area.value) <= BINNED:
-                    continue
-                areas[m.key] = area
-                influence[m.key][rows] = area.influence
-                estimate = area_estimate(value, area)
-                if estimate is not None:
-                    self.values[place, m.key] = estimate
-            self._compare_areas(place, areas)
-        return influence
+            value = self.analysis.slices.get(place, {}).get(m.key, math.nan)
+            if not abs(value - area.value) <= BINNED:
+                continue
+            areas[m.key] = area
+            estimate = area_estimate(value, area)
+            if estimate is not None:
+                self.values[place, m.key] = estimate
+        return areas
 
     def _compare_areas(self, place: Place, areas: Mapping[Key, Area]) -> None:
         for key, area in areas.items():
@@ -202,59 +187,18 @@ class _Assessment:
                     change / base, error, "identity", estimate.method
                 )
 
-    def _sums(self, influences: list[dict[Key, Array]]) -> list[Array]:
-        """Return by spec the sums `[slices, 1 + replicates, terms]`; the first is of all rows."""
-        width = len(self.terms) + (len(influences[0]) if influences else 0)
-        totals = [ReplicateSums(len(s), 1 + self.replicates, width) for s in self.by_spec]
-        memberships = [self._membership(slices) for slices in self.by_spec]
-        for rows in self._blocks():
-            counts = self._counts(rows)
-            shared = self._row_terms(rows)
-            for total, member, influence in zip(totals, memberships, influences, strict=True):
-                own = [values[rows] for values in influence.values()]
-                total.add(counts, np.column_stack([*shared, *own]), member[rows])
-        return [total.sums for total in totals]
-
-    def _blocks(self) -> Iterator[slice]:
-        for start in range(0, len(self.labels), BLOCK_ROWS):
-            yield slice(start, min(start + BLOCK_ROWS, len(self.labels)))
-
-    def _counts(self, rows: slice) -> Array:
-        numbers = self.numbers[rows]
-        first = int(numbers[0])
-        counts = poisson_counts(first, int(numbers[-1]) - first + 1, self.replicates, self.seed)
-        once = np.ones((len(numbers), 1), np.uint8)
-        return np.concatenate([once, counts[numbers - first]], axis=1)
-
-    def _row_terms(self, rows: slice) -> list[Array]:
-        labels, weights = self.labels[rows], self._weights(rows)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return [
-                term(labels, self.scores[model][rows].astype(np.float64))
-                * (weights if weighted else 1.0)
-                for (model, weighted, _), term in self.terms.items()
-            ]
-
-    def _membership(self, slices: list[tuple[Place, Any]]) -> Array:
-        member = np.full(len(self.labels), -1, np.int32)
-        for number, (_, rows) in enumerate(slices):
-            member[rows] = number
-        return member
-
-    def _weights(self, rows: Any) -> Array | None:
-        return None if self.weights is None else self.weights[rows]
-
-    def _settle(self, place: Place, sums: Array, ranked: list[Key]) -> None:
+    def _settle(self, place: Place, sums: Array) -> None:
         """Turn a slice's sums into replicates and estimates."""
-        columns = dict(zip([*self.terms, *ranked], sums.T, strict=True))
+        columns = dict(zip(self.summing.columns(), sums.T, strict=True))
         for m in self.measured:
+            known = self.known[m.key]
             value = self.analysis.slices.get(place, {}).get(m.key, math.nan)
-            if isinstance(m.known, Curve):
+            if isinstance(known, Curve):
                 if (place, m.key) in self.values:
                     self.found[place, m.key] = value + columns[m.key][1:]
                 continue
-            of = {name: columns[m.key.model_name, m.weighted, name] for name in m.known.terms}
-            found = np.asarray(m.known.value(of), np.float64)
+            of = {name: columns[m.key.model_name, m.weighted, name] for name in known.terms}
+            found = np.asarray(known.value(of), np.float64)
             if not abs(found[0] - value) <= 1e-3 * max(1.0, abs(value)):
                 continue
             self.found[place, m.key] = found[1:]
@@ -263,11 +207,11 @@ class _Assessment:
                 self.values[place, m.key] = estimate
 
     def _estimate(
-        self, m: _Measured, value: float, of: Mapping[str, Array], found: Array
+        self, m: Measured, value: float, of: Mapping[str, Array], found: Array
     ) -> Estimate | None:
-        known = m.known
+        known = self.known[m.key]
         assert isinstance(known, Formula)
-        if known.trials is not None and not m.weighted and self._are_classes():
+        if known.trials is not None and not m.weighted and self.rows.are_classes:
             return rate_estimate(value, float(np.asarray(known.trials(of))[0]))
         estimate = bootstrap_estimate(value, found, known.scale)
         if estimate is None and known.trials is not None and value in (0.0, 1.0):
@@ -276,12 +220,10 @@ class _Assessment:
 
     def _effective(self, trials: float) -> float:
         """Return how many unweighted rows are worth as much as weighted ones of sum `trials`."""
-        if self.weights is None:
+        weights = self.rows.weights
+        if weights is None:
             return trials
-        return trials * float(self.weights.sum() / (self.weights @ self.weights))
-
-    def _are_classes(self) -> bool:
-        return bool(np.isin(self.labels, (0.0, 1.0)).all())
+        return trials * float(weights.sum() / (weights @ weights))
 
     def _change(self, place: Place, key: Key) -> tuple[float, float]:
         """Return candidate minus champion, and the champion's value."""
@@ -317,7 +259,7 @@ class _Assessment:
         in Medicine 24 (2005), add half a row to each kind of disagreement: 1 over the rows.
         """
         estimate = self.values.get((place, key))
-        known = next(m.known for m in self.measured if m.key == key)
+        known = self.known[key]
         if not isinstance(known, Formula) or known.trials is None or estimate is None:
             return 0.0
         return 1 / estimate.trials if estimate.trials else 0.0

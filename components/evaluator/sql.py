@@ -1,72 +1,53 @@
-"""Slices made by SQL: TFMA's `slice_keys_sql`, which its own library executes."""
+"""Slices made by SQL: TFMA's `slice_keys_sql`, which DuckDB evaluates."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from importlib import metadata
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from ...errors import PenstockError
+from ...data.sql_slices import SliceKey, SqlSlicer, columns_named, slice_queries
 
-EXAMPLE = "SELECT STRUCT(origin) FROM example.origin"
-
-
-def columns_in_sql(sql: str, columns: Mapping[str, str]) -> list[str]:
-    """Return the columns of the Examples that `sql` names, in their order there."""
-    words = set(re.findall(r"\w+", sql))
-    return [name for name in columns if name in words]
+PLACE = "slice_keys_sql of eval_config"
 
 
-def check_sql(sql: str, columns: Mapping[str, str]) -> None:
-    """Check that `sql` is a query over the columns that it names.
-
-    Args:
-        sql: A SELECT over `example.<column>` that gives structs: a slice per row of the result.
-        columns: The Examples' columns with Arrow's name for their types.
+def columns_in_sql(sql: str, columns: list[str]) -> list[str]:
+    """Return the columns of the Examples that `sql` may name, in their order there.
 
     Raises:
-        PenstockError: It is not, with what the parser says; or this release of tfx_bsl was built
-            without the engine that executes it.
+        PenstockError: It is not of the form of a slicing query.
     """
-    try:
-        from tfx_bsl.arrow import sql_util
-    except ImportError as error:
-        raise PenstockError(
-            "eval_config sets slicing_specs.slice_keys_sql, which is refused: tfx_bsl "
-            f"{metadata.version('tfx-bsl')} is built without TFMA's SQL engine; make the slices "
-            "with feature_keys and feature_values, of a column that holds the expression."
-        ) from error
-    schema = pa.schema(
-        [
-            (name, pa.large_list(as_sql_sees(pa.type_for_alias(_plain(columns[name])))))
-            for name in columns_in_sql(sql, columns)
-        ]
-    )
-    # The query around it is TFMA's, in its extractors/sql_slice_key_extractor.py.
-    query = f"SELECT ARRAY({sql}) as slice_key FROM Examples as example;"  # noqa: S608
-    try:
-        sql_util.RecordBatchSQLSliceQuery(query, schema)
-    except Exception as error:
-        said = str(error).partition("\n")[0].rstrip(".")
-        raise PenstockError(
-            f"slice_keys_sql of eval_config cannot be executed ({said}); write it like "
-            f"{EXAMPLE}, with columns of the examples: {', '.join(sorted(columns))}."
-        ) from error
+    (query,) = slice_queries([sql], [PLACE])
+    return columns_named(query, columns)
 
 
-def as_sql_sees(kind: pa.DataType) -> pa.DataType:
-    """Return the type in which TFMA's SQL gets a column: text, int64 or float32."""
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return pa.int64()
-    return pa.float32() if pa.types.is_floating(kind) else pa.large_binary()
+def check_sql(sql: str, schema: pa.Schema) -> None:
+    """Check that `sql` is a slicing query over the columns of the Examples.
+
+    Raises:
+        PenstockError: It is not of the form, names what is not there, or is no SQL.
+    """
+    nothing = pa.RecordBatch.from_arrays([pa.nulls(0, f.type) for f in schema], schema=schema)
+    slices_by_sql(nothing, sql)
 
 
-def _plain(name: str) -> str:
-    """Return an Arrow alias for a type's name; what has no alias is refused as text would be."""
-    try:
-        pa.type_for_alias(name)
-    except ValueError:
-        return "binary"
-    return name
+def slices_by_sql(
+    batch: pa.RecordBatch, sql: str
+) -> dict[SliceKey, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Return the rows of each slice that `sql` makes, ascending.
+
+    As in TFMA, a value is text, `NULL` where there is none, and true is 1.
+    """
+    queries = slice_queries([sql], [PLACE])
+    names = columns_named(queries[0], batch.schema.names)
+    if not names:
+        # A column carries the number of rows.
+        names = batch.schema.names[:1]
+    columns = [_as_number(batch.column(batch.schema.get_field_index(name))) for name in names]
+    seen = pa.RecordBatch.from_arrays(columns, names=names)
+    return SqlSlicer(queries, batch.schema).slices_of_batch(seen)
+
+
+def _as_number(column: pa.Array) -> pa.Array:
+    return column.cast(pa.int64()) if pa.types.is_boolean(column.type) else column

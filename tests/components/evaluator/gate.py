@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from penstock.components.evaluator.executor import evaluate
+from penstock.components.evaluator.row_files import RowFile, write_rows
 from penstock.data.examples import Column, Manifest, Shard, write_manifest
 
 CONFIG = """
@@ -114,6 +115,19 @@ def run(examples, model, folder, config=CONFIG, **options):
     )
     record = json.loads((folder / "blessing" / "blessing.json").read_text())
     return result, record
+
+
+def row_files(folder: Path, *batches: pa.RecordBatch, numbers=None) -> list[RowFile]:
+    """Batches as files of rows, numbered from 0 on unless told otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if numbers is None:
+        numbers = np.arange(sum(batch.num_rows for batch in batches))
+    files, start = [], 0
+    for place, batch in enumerate(batches):
+        own = numbers[start : start + batch.num_rows]
+        files.append(write_rows(folder / f"{place}.arrow", [batch], [own]))
+        start += batch.num_rows
+    return [file for file in files if file is not None]
 
 
 class ThreeClasses(tf.Module):

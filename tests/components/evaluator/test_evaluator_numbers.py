@@ -1,12 +1,10 @@
 """Numbers by whole slices, against TFMA's evaluator, which takes rows one by one."""
 
-import importlib.util
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from gate import CONFIG, ThreeClasses, export, predicted, run, write_examples
+from gate import ThreeClasses, export, row_files, run, write_examples
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +14,6 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from penstock.components.evaluator import analysis, batched
 from penstock.components.evaluator.config import read_eval_config
-from penstock.errors import PenstockError
 
 EVERYTHING = """
 model_specs { label_key: "label" prediction_key: "score" %s }
@@ -67,6 +64,10 @@ def scores(rows: int, seed: int) -> pd.DataFrame:
     )
 
 
+# With flags each file is an element of its own, so that parts are merged.
+BEAM = ["--runner=DirectRunner"]
+
+
 @pytest.mark.parametrize("case", ["plain", "weighted", "fractional labels"])
 def test_slices_at_once_give_the_numbers_of_tfmas_own_evaluator(case, tmp_path, monkeypatch):
     config = read_eval_config(EVERYTHING % ('example_weight_key: "w"' * (case == "weighted")))
@@ -76,11 +77,12 @@ def test_slices_at_once_give_the_numbers_of_tfmas_own_evaluator(case, tmp_path, 
     rows = pa.RecordBatch.from_pandas(frame, preserve_index=False)
     (tmp_path / "ours").mkdir()
     (tmp_path / "tfmas").mkdir()
-    assert batched.batched_computations(config, [rows]) is not None
+    assert batched.batched_computations(config, rows.schema) is not None
 
-    ours = analysis.analyze([rows.slice(0, 80), rows.slice(80)], config, tmp_path / "ours")
-    monkeypatch.setattr(analysis, "batched_computations", lambda config, batches: None)
-    tfmas = analysis.analyze([rows], config, tmp_path / "tfmas")
+    parts = row_files(tmp_path / "rows", rows.slice(0, 80), rows.slice(80))
+    ours = analysis.analyze(parts, config, tmp_path / "ours", beam_pipeline_args=BEAM)
+    monkeypatch.setattr(analysis, "batched_computations", lambda config, schema: None)
+    tfmas = analysis.analyze(parts, config, tmp_path / "tfmas")
 
     assert ours.slices.keys() == tfmas.slices.keys() and len(ours.slices) == 10
     for where, found in tfmas.slices.items():
@@ -131,8 +133,9 @@ def test_two_models_and_compared_slices_give_the_numbers_and_failures_of_tfmas_e
     for side in ("ours", "tfmas"):
         (tmp_path / side).mkdir()
 
-    ours = analysis.analyze([rows.slice(0, 80), rows.slice(80)], config, tmp_path / "ours")
-    tfmas = analysis.analyze([rows], config, tmp_path / "tfmas", rows_alone=True)
+    parts = row_files(tmp_path / "rows", rows.slice(0, 80), rows.slice(80))
+    ours = analysis.analyze(parts, config, tmp_path / "ours", beam_pipeline_args=BEAM)
+    tfmas = analysis.analyze(parts, config, tmp_path / "tfmas", rows_alone=True)
 
     assert ours.by_slices and not tfmas.by_slices
     assert ours.slices.keys() == tfmas.slices.keys() and len(ours.slices) == 1 + 3 + 3 + 3 + 3
@@ -151,52 +154,6 @@ def test_two_models_and_compared_slices_give_the_numbers_and_failures_of_tfmas_e
     assert failures[0] == failures[1] and any(cross for _, cross, _ in failures[0])
 
 
-HAS_SQL = importlib.util.find_spec("tfx_bsl.arrow.sql_util") is not None
-
-
-@pytest.mark.skipif(not HAS_SQL, reason="this release of tfx_bsl has no SQL engine")
-def test_sql_makes_slices(frame, examples, model, tmp_path):
-    sql = (
-        "SELECT STRUCT(IF(month > 1, 'later', 'first') AS season, origin) "
-        "FROM example.month, example.origin"
-    )
-    config = f"""
-    model_specs:
-      - label_key: late
-    slicing_specs:
-      - {{}}
-      - slice_keys_sql: "{sql}"
-    metrics_specs:
-      - metrics:
-          - class_name: BinaryAccuracy
-            threshold:
-              value_threshold: {{lower_bound: 0.5}}
-    """
-
-    _, record = run(examples, model, tmp_path, config)
-
-    found = {tuple(sorted(check["slice"].items())): check for check in record["checks"]}
-    right = (predicted(frame) > 0.5) == frame.late
-    seasons = frame.month.gt(1).map({True: "later", False: "first"})
-    expected = right.groupby([seasons, frame.origin]).agg(["mean", "size"])
-    assert len(found) == 1 + len(expected) == 7
-    for (season, origin), (share, rows) in expected.iterrows():
-        check = found[("origin", origin), ("season", season)]
-        assert check["value"] == pytest.approx(share) and check["rows"] == rows
-        assert check["method"] == "jackknife" and check["interval"][0] < share
-
-
-@pytest.mark.parametrize(
-    "sql", ["SELECT STRUCT(month) FROM example.moon", "SELEKT", "SELECT month FROM example.month"]
-)
-def test_sql_that_cannot_be_executed_is_refused(examples, model, tmp_path, sql):
-    config = CONFIG.replace("slicing_specs {}", f'slicing_specs {{ slice_keys_sql: "{sql}" }}')
-
-    said = "of eval_config cannot be executed" if HAS_SQL else "is built without TFMA's SQL engine"
-    with pytest.raises(PenstockError, match=f"slice_keys_sql.*{said}"):
-        run(examples, model, tmp_path, config)
-
-
 def test_merged_parts_are_the_whole():
     """TFMA's own merge may count the first part twice: its cross entropy calls iter() twice."""
     frame = scores(300, seed=5)
@@ -206,7 +163,7 @@ def test_merged_parts_are_the_whole():
         pa.RecordBatch.from_pandas(frame.iloc[start : start + 50], preserve_index=False)
         for start in range(0, 300, 50)
     ]
-    combine = batched.CombineRows(batched.batched_computations(config, parts).combined)
+    combine = batched.CombineRows(batched.batched_computations(config, parts[0].schema).combined)
     combine.setup()
 
     accumulators = []

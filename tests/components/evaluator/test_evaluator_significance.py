@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from gate import run, write_examples
+from gate import row_files, run, write_examples
 from sklearn import metrics as sklearn_metrics
 
 from penstock.components.evaluator.analysis import analyze
@@ -92,9 +92,11 @@ def assessed(request, tmp_path_factory):
     config = read_eval_config(CONFIG % weight, champion=True)
     frame = scored(400, seed=2)
     batch = pa.RecordBatch.from_pandas(frame, preserve_index=False)
-    analysis = analyze([batch], config, tmp_path_factory.mktemp("analysis"))
     numbers = np.arange(400) * 3  # Rows between were left out: numbers are the split's.
-    found = assess(batch, numbers, config, analysis, replicates=REPLICATES, seed=SEED)
+    folder = tmp_path_factory.mktemp("work")
+    files = row_files(folder / "rows", batch.slice(0, 150), batch.slice(150), numbers=numbers)
+    analysis = analyze(files, config, tmp_path_factory.mktemp("analysis"))
+    found = assess(files, config, analysis, folder / "sums", replicates=REPLICATES, seed=SEED)
     counts = poisson_counts(0, 1200, REPLICATES, SEED)[::3].astype(float)
     return request.param == "weighted", frame, analysis, found, counts
 

@@ -126,7 +126,7 @@ class _Questions:
             mixed, places = among(base, wild)
             parts: dict[str, Any] = {"case": case, "rows": len(places)}
             try:
-                with self._journal.doing(f"{self._words(mixed.num_rows)}, {case} among them"):
+                with self._journal.doing(f"{self._words(mixed.num_rows)}, some with {CASES[case]}"):
                     answers = self._endpoint.ask(self._endpoint.prepare(mixed))
             except Exception as error:
                 self._note("wild", error, **parts)

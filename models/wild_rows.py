@@ -9,7 +9,14 @@ import pyarrow as pa
 
 from .transform_graph import Kind
 
-CASES = ("missing_optional", "unseen_category", "nan", "empty_string", "long_string")
+# What such rows have, in words.
+CASES = {
+    "missing_optional": "optional features missing",
+    "unseen_category": "categories never seen",
+    "nan": "numbers that are NaN",
+    "empty_string": "empty strings",
+    "long_string": "strings of 100,000 characters",
+}
 UNSEEN = "penstock: never seen before"
 LONG = "x" * 100_000
 

@@ -7,18 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...models.wild_rows import CASES
 from .policy import Policy
 from .process import Outcome
 
 Finding = Mapping[str, Any]
 
-WORDS = {
-    "missing_optional": "optional features missing",
-    "unseen_category": "categories never seen",
-    "nan": "numbers that are NaN",
-    "empty_string": "empty strings",
-    "long_string": "strings of 100,000 characters",
-}
 _TOLERANCE = 1e-5
 
 
@@ -124,9 +118,9 @@ class _Judge:
     def _wild(self, found: Finding) -> Iterator[Check]:
         case = found["case"]
         if "skipped" in found:
-            words = f"No feature that is sent can make rows with {WORDS[case]}."
+            words = f"No feature that is sent can make rows with {CASES[case]}."
             if found["skipped"]:
-                words = f"Rows with {WORDS[case]} were not sent, as the policy says."
+                words = f"Rows with {CASES[case]} were not sent, as the policy says."
             yield Check(case, found["of"], None, words)
             return
         rule, words = self._policy.wild[case], _wild_words(found, self._tolerance)
@@ -178,7 +172,7 @@ class _Judge:
 
 
 def _wild_words(found: Finding, tolerance: float) -> str:
-    what = WORDS[found["case"]]
+    what = CASES[found["case"]]
     if "error" in found:
         return f"Rows with {what} are refused: {found['error']}."
     words = f"Rows with {what} are answered."

@@ -19,6 +19,7 @@ from penstock.data.digest import digest_path
 from penstock.data.examples import read_table
 from penstock.errors import PenstockError
 from penstock.models.loading import load_model
+from penstock.models.parity import read_parity
 from penstock.models.transform_graph import read_transform_graph
 from penstock.training.author import load_author_module
 from penstock.training.fn_args import FnArgs
@@ -345,6 +346,7 @@ def test_a_kind_of_the_authors_own_is_checked_and_recorded(given, graph, tmp_pat
     summary = run(given, graph, tmp_path / "model", "is_an_own_kind")
 
     assert summary["framework"] == "average_models:Average"
+    assert read_parity(tmp_path / "model").answers.shape == (64, 1)
     with pytest.raises(PenstockError, match="takes 'speed', which the schema does not have"):
         run(given, graph, tmp_path / "new", "is_an_own_kind", config={"column": "speed"})
     with pytest.raises(

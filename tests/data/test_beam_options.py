@@ -20,6 +20,12 @@ def test_the_callers_arguments_win():
     assert options.view_as(DirectOptions).direct_running_mode == "multi_processing"
 
 
+@pytest.mark.parametrize("runner", ["DataflowRunner", "apache_beam.x.DataflowRunner", "dataflow"])
+def test_a_runner_whose_workers_cannot_see_the_files_is_refused(runner):
+    with pytest.raises(PenstockError, match=rf"names {runner}, whose workers cannot see the files"):
+        pipeline_options([f"--runner={runner}"])
+
+
 @pytest.mark.parametrize("arg", ["runner=FlinkRunner", "", 3])
 def test_what_is_not_a_flag_is_refused(arg):
     with pytest.raises(PenstockError) as error:

@@ -91,7 +91,10 @@ def parse(text: str, where: str) -> Pipeline:
 def documents(pipeline: Pipeline) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the PipelineSpec and the PlatformSpec as they were written, {} for one not there."""
     found = list(yaml.load_all(pipeline.text, Loader=LOADER))
-    return found[0], (found[1] if len(found) > 1 else None) or {}
+    platform = pb.PlatformSpec()
+    if len(found) > 1 and found[1]:
+        _message(found[1], platform, pipeline.name)
+    return json_format.MessageToDict(pipeline.spec), json_format.MessageToDict(platform)
 
 
 def render(pipeline: Pipeline, document: dict[str, Any], platform: dict[str, Any]) -> Pipeline:
@@ -102,17 +105,24 @@ def render(pipeline: Pipeline, document: dict[str, Any], platform: dict[str, Any
         document: The PipelineSpec.
         platform: The PlatformSpec; nothing is written where it configures nothing.
     """
-    from kfp.compiler.pipeline_spec_builder import extract_comments_from_pipeline_spec
-
     document = json_format.MessageToDict(_message(document, pb.PipelineSpec(), pipeline.name))
-    described = document["pipelineInfo"].get("description")
     written = [document]
     if any(config for config in platform.get("platforms", {}).values()):
         written.append(platform)
-    text = extract_comments_from_pipeline_spec(document, described)
     # Through JSON, so that nothing is written as an alias of something equal.
-    text += yaml.safe_dump_all(json.loads(json.dumps(written)), sort_keys=True)
-    return parse(text, pipeline.name)
+    text = yaml.safe_dump_all(json.loads(json.dumps(written)), sort_keys=True)
+    return parse(_comments(document) + text, pipeline.name)
+
+
+def _comments(document: dict[str, Any]) -> str:
+    """Return the lines that KFP's compiler puts above a pipeline; none where it has no types."""
+    from kfp.compiler.pipeline_spec_builder import extract_comments_from_pipeline_spec
+
+    described = document.get("pipelineInfo", {}).get("description")
+    try:
+        return str(extract_comments_from_pipeline_spec(document, described))
+    except KeyError:
+        return ""
 
 
 def _message(document: Any, message: Any, where: str) -> Any:

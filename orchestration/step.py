@@ -1,6 +1,7 @@
 """One step: the ExecutorInput KFP's executor is given, and what it leaves behind."""
 
 import ast
+import itertools
 import json
 import re
 import shlex
@@ -41,7 +42,8 @@ def python_source(
     arguments = list(container.args)
     for at, element in enumerate(command[:-1]):
         if "kfp.dsl.executor_main" in element and "ephemeral_component.py" in element:
-            function = arguments[arguments.index("--function_to_execute") + 1]
+            pairs = itertools.pairwise(arguments)
+            function = next((name for flag, name in pairs if flag == "--function_to_execute"), "")
             return PythonSource(command[at + 1], function, _packages(command[:at]))
     return None
 

@@ -3,9 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf import json_format
+from kfp.kubernetes import kubernetes_executor_config_pb2 as kpb
+
 from ...errors import PenstockError
-from ..spec import Pipeline, documents, render
+from ..spec import Pipeline, documents, one_line, render
 from ..step import python_source
+from ..structure import structure_problems
 from .defaults import Defaults
 from .written import Written, written
 
@@ -34,6 +38,8 @@ def tailored(pipeline: Pipeline, defaults: Defaults) -> Pipeline:
         PenstockError: The defaults name no step of the pipeline, KFP does not take a value, or two
             tasks that share a component were given different settings.
     """
+    for problem in structure_problems(pipeline):
+        raise PenstockError(f"{pipeline.name} cannot be given defaults: {problem}.")
     tasks = _container_tasks(pipeline)
     defaults.check_names({task[2] for task in tasks}, {task[1] for task in tasks}, pipeline.name)
     _check_shared(tasks, defaults, pipeline.name)
@@ -45,8 +51,9 @@ def tailored(pipeline: Pipeline, defaults: Defaults) -> Pipeline:
         wanted = _written(settings, f"{defaults.where}, for {name},")
         parent = document["components"][dag] if dag else document["root"]
         _fill_task(parent["dag"]["tasks"][name], settings, wanted)
-        container = document["deploymentSpec"]["executors"][label]["container"]
-        own = configs.pop(label, {})
+        container = json_format.MessageToDict(pipeline.executors[label].container)
+        document["deploymentSpec"]["executors"][label]["container"] = container
+        own = _readable(configs.pop(label, {}), label)
         _fill_container(container, own, wanted)
         filled = _filled_config(own, container, wanted)
         if filled:
@@ -54,6 +61,23 @@ def tailored(pipeline: Pipeline, defaults: Defaults) -> Pipeline:
     if not configs:
         del kubernetes["deploymentSpec"]
     return render(pipeline, document, platform)
+
+
+def _readable(config: Mapping[str, Any], label: str) -> Mapping[str, Any]:
+    """Return a step's part of the platform document, what a newer KFP may know left in it."""
+    try:
+        return json_format.MessageToDict(
+            json_format.ParseDict(config, kpb.KubernetesExecutorConfig())
+        )
+    except json_format.ParseError:
+        pass
+    try:
+        json_format.ParseDict(config, kpb.KubernetesExecutorConfig(), ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise PenstockError(
+            f"The platform document's part for {label} cannot be read: {one_line(error)}"
+        ) from error
+    return config
 
 
 def _check_shared(
@@ -132,10 +156,10 @@ def _resource(key: str) -> str:
 
 def _variables(config: Mapping[str, Any]) -> set[str]:
     return {
-        each["envVar"]
+        each.get("envVar", "")
         for kind in VARIABLES
         for entry in config.get(kind, [])
-        for each in entry.get("keyToEnv", [])
+        for each in entry.get("keyToEnv") or []
     }
 
 

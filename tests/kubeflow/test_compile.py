@@ -318,6 +318,42 @@ def test_wrong_defaults_are_one_sentence(text, pipeline, defaults):
         tailored(pipeline, defaults(text))
 
 
+BROKEN = {
+    "comp-gone, which is not there": lambda d: d[0]["root"]["dag"]["tasks"]["train"][
+        "componentRef"
+    ].update(name="comp-gone"),
+    "part for exec-train cannot be read": lambda d: d.append(
+        {
+            "platforms": {
+                "kubernetes": {
+                    "deploymentSpec": {"executors": {"exec-train": {"secretAsEnv": "all"}}}
+                }
+            }
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", BROKEN)
+def test_a_broken_pipeline_is_not_given_defaults(pipeline, defaults, sentence):
+    found = [yaml.safe_load(pipeline.text)]
+    BROKEN[sentence](found)
+
+    with pytest.raises(PenstockError, match=sentence):
+        tailored(parse(yaml.safe_dump_all(found), "x.yaml"), defaults("all: {timeout: 1h}"))
+
+
+def test_what_a_newer_kfp_configures_is_left_as_it_is(pipeline, defaults):
+    claim = {"constant": "claim", "mountPath": "/claim", "notKnownHere": "kept"}
+    executors = {"exec-train": {"pvcMount": [claim]}}
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+    text = yaml.safe_dump_all([yaml.safe_load(pipeline.text), platform])
+
+    given = tailored(parse(text, "x.yaml"), defaults("all: {timeout: 1h}"))
+
+    assert config(given, "exec-train") == {"pvcMount": [claim], "activeDeadlineSeconds": "3600"}
+
+
 def test_defaults_that_cannot_be_read(tmp_path):
     with pytest.raises(PenstockError, match=r"gone\.yaml cannot be read: No such file"):
         read_defaults(tmp_path / "gone.yaml")

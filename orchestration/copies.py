@@ -16,6 +16,7 @@ from .pipeline_root import in_store, stored_digest
 from .values import Artifact, Values
 
 KNOWN = "known"
+EMPTY = digest_bytes(b"")
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,9 @@ class Copies:
             path = Path(uri)
             return digest_path(path) if path.is_absolute() and path.exists() else None
         files = list_remote(uri)
-        if not files:
-            return None
         found = fingerprint(files)
-        return stored_digest(uri, found) or self._known(uri, found)
+        # A folder without files is known by what its upload recorded alone.
+        return stored_digest(uri, found) or (self._known(uri, found) if files else None)
 
     def damage(self, artifact: Artifact) -> str:
         """Return what is wrong with an artifact recorded earlier; empty when nothing is."""
@@ -123,6 +123,9 @@ class Copies:
         # Parts of a download that was killed, or a copy that a step wrote to.
         for left in copy.parent.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+        if artifact.digest == EMPTY and not list_remote(artifact.uri):
+            copy.mkdir()
+            return
         download(artifact.uri, copy)
         if digest_path(copy) != artifact.digest:
             raise PenstockError(

@@ -11,6 +11,7 @@ from penstock.data.remote_folders import write_remote
 from penstock.errors import PenstockError
 from penstock.orchestration import copies as module
 from penstock.orchestration.copies import Copies
+from penstock.orchestration.pipeline_root import publish
 from penstock.orchestration.values import Artifact, Values
 
 
@@ -56,6 +57,19 @@ def test_a_copy_that_a_step_wrote_to_is_fetched_again(copies, bucket):
         (path_of(held) / "y").touch()
     with copies.held(values(given)) as held:
         assert digest_path(path_of(held)) == given.digest
+
+
+def test_an_empty_folder_and_an_empty_file_come_back(copies, bucket, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("folder", "file"):
+        place, url = tmp_path / name, f"{bucket}/{name}"
+        publish(place, url, digest_path(place))
+        digest = copies.digest(url)
+        assert digest == digest_path(place)
+        given = Artifact("a", "system.Dataset", "0.0.1", url, digest=digest)
+        with copies.held(values(given)) as held:
+            assert path_of(held).is_dir() == place.is_dir()
 
 
 def test_what_changed_in_the_bucket_is_not_handed_out(copies, bucket, tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
@@ -26,7 +26,7 @@ from .row_files import RowFile, read_rows, schema_of
 from .significance import Significance
 
 Array = np.ndarray[Any, Any]
-Key = metric_types.MetricKey
+Key: TypeAlias = metric_types.MetricKey
 # What was found without each part, by place and metric.
 Samples = Mapping[tuple[Place, Key], Array]
 

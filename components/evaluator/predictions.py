@@ -123,7 +123,8 @@ def predict(
     answers = _column_names(sources, models, columns)
     prediction = _Prediction(tuple(sources), tuple(columns), answers, tuple(required), split)
     (folder / ANSWERS).mkdir(parents=True)
-    shards, first = [], 0
+    shards: list[_Shard] = []
+    first = 0
     listed = read_manifest(examples).shards(split)
     for path, shard in zip(shard_paths(examples, split), listed, strict=True):
         target = str(folder / f"{len(shards):05}.arrow")

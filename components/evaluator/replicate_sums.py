@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types
@@ -22,7 +22,7 @@ from .row_files import RowFile, read_rows
 
 Array = np.ndarray[Any, Any]
 # A term of the sums: of which model, weighted or not, and its name; or the metric that is an area.
-Term = tuple[str, bool, str] | metric_types.MetricKey
+Term: TypeAlias = tuple[str, bool, str] | metric_types.MetricKey
 
 BLOCK_ROWS = 65_536
 

@@ -84,6 +84,7 @@ def components(podman):
 def compiled(tmp_path_factory) -> Path:
     """The pipeline of every component, compiled here as an author compiles it."""
     file = tmp_path_factory.mktemp("house") / "every_component.yaml"
+    file.parent.chmod(0o755)  # a step's user reads what lies here
     source = Path(__file__).with_name("every_component.py")
     subprocess.run(
         [sys.executable, "-m", "penstock", "compile", source, "-o", file],

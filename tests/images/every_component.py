@@ -63,6 +63,12 @@ def every_component(registry: str, destination: str, rows_per_month: int = 2000)
         examples=valid, model=model, champion=champion, eval_config=EVAL_CONFIG, replicates=20
     )
     blessed = {"model": model, "blessing": gate.outputs["blessing"]}
-    penstock.infra_validator(model=model, examples=valid, schema=schema)
+    # As wide as a laden machine needs: how fast it is, is not what is tested.
+    budgets = {
+        "startup_seconds": 600,
+        "timeout_seconds": 900,
+        "batches": [{"rows": 1}, {"rows": 32}],
+    }
+    penstock.infra_validator(model=model, examples=valid, schema=schema, policy=budgets)
     penstock.bulk_inferrer(examples=valid, splits=["eval"], **blessed)
     penstock.pusher(destination=destination, **known, **blessed)

@@ -5,8 +5,6 @@ import subprocess
 from email.parser import HeaderParser
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from penstock import __version__
 
@@ -93,6 +91,9 @@ def test_modules_are_compiled_for_good(image):
 
 
 def test_bill_of_materials_lists_what_is_installed(image):
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     text = printed(image, "cat", BOM)
     bom = json.loads(text)
 

@@ -101,7 +101,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Note the epoch's metrics; the next step is the first of an epoch."""
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(float(value))
-        self._epoch, self._in_epoch = epoch + 1, 0
+        self._epoch, self._in_epoch, self._passed = epoch + 1, 0, 0
 
     def on_train_end(self, logs: Any = None) -> None:
         """Save the end, from which a second `fit` goes on, and make the history whole."""

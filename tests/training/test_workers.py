@@ -122,6 +122,38 @@ def fit(folder: Path, dataset: tf.data.Dataset, where: Place = ALONE, stop: bool
         made.fit(dataset, steps_per_epoch=8, callbacks=callbacks, verbose=0)
 
 
+class ToldIn(keras.callbacks.Callback):
+    """Tells the training to stop after the fourth step of an epoch."""
+
+    def __init__(self, preemption: Preemption, epoch: int):
+        super().__init__()
+        self._preemption, self._due, self._epoch = preemption, epoch, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._preemption.told |= (self._epoch, batch) == (self._due, 3)
+
+
+def test_a_training_that_is_stopped_in_two_epochs_ends_as_one_that_was_not(tmp_path):
+    dataset = tf.data.Dataset.from_tensor_slices(rows()).batch(8).repeat()
+    saved = []
+    for epoch in (0, 1, None):
+        preemption, stopped = Preemption(), model()
+        callbacks = [Checkpoints(tmp_path, 100, ALONE, preemption)]
+        callbacks += [] if epoch is None else [ToldIn(preemption, epoch)]
+        with contextlib.nullcontext() if epoch is None else pytest.raises(Preempted):
+            stopped.fit(dataset, epochs=2, steps_per_epoch=8, callbacks=callbacks, verbose=0)
+        saved.append(max(int(path.name[5:]) for path in tmp_path.glob("fit-1/step-*")))
+    undisturbed = model()
+    undisturbed.fit(dataset, epochs=2, steps_per_epoch=8, verbose=0)
+
+    assert saved == [4, 12, 16]
+    for found, expected in zip(stopped.get_weights(), undisturbed.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_training_on_data_that_ends_cannot_be_taken_up_and_says_so(tmp_path):
     batches = tf.data.Dataset.from_tensor_slices(rows()).batch(8)
     fit(tmp_path, batches.repeat(), stop=True)

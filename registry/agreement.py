@@ -8,11 +8,11 @@ them agreeing. After a kill in between, the next change makes good for it.
 from __future__ import annotations
 
 from .connection import Registry
-from .deployments import OvertakenError, deployments, entries
+from .deployments import OvertakenError, deployments, entries, standing
 from .inference_service import Service, read_where
 from .kserve import apply, manifest_of
 from .object_store import ServingBucket, writing
-from .promotion import promote
+from .promotion import promote, withdraw
 from .serving_bucket import newest
 from .versions import Version, version, versions
 
@@ -58,7 +58,9 @@ def settle_bucket(
 
 
 def settle_service(registry: Registry, product: str, service: Service) -> None:
-    """Have an InferenceService serve the champion, if that is what serves it.
+    """Have an InferenceService serve the champion alone, if that is what serves it.
+
+    A challenger that had a part of the traffic has none then, which ends its trial.
 
     Raises:
         PenstockError: The cluster refuses, or the champion's files are not in the object store.
@@ -69,5 +71,13 @@ def settle_service(registry: Registry, product: str, service: Service) -> None:
             return
         entry = live[-1].entry
         apply(manifest_of(service, version(registry, product, entry.version)))
-        if deployments(entries(registry, product))[-1].entry == entry:
+        log = entries(registry, product)
+        if deployments(log)[-1].entry != entry:
+            continue
+        trials = [one for one in log if one.kind == "challenge"]
+        if standing(log).challenger is None or read_where(trials[-1].where) != service:
             return
+        try:
+            withdraw(registry, product, by=entry.by, why=f"{entry.where} gives it no traffic.")
+        except OvertakenError:
+            continue

@@ -222,17 +222,21 @@ def _reveal(
 ) -> None:
     """Copy the files to where they are seen, the last of them last."""
     target = f"{bucket.path}/{claim.folder}"
-    there = files(bucket, source)
+    there, done = files(bucket, source), files(bucket, target)
     names = [name for name in there if name not in claim.files] + list(claim.files)
-    for name in names[:-1]:
-        bucket.filesystem.cp_file(f"{source}/{name}", f"{target}/{name}")
+    # What another push of the same has copied already is not written again under a reader's eyes.
+    missing = [name for name in names if done.get(name) != there.get(name)]
+    for name in missing:
+        if name != names[-1]:
+            bucket.filesystem.cp_file(f"{source}/{name}", f"{target}/{name}")
     if before is not None:
         try:
             before(f"{bucket.url}/{claim.folder}")
         except BaseException:
             _withdraw(bucket, claim)
             raise
-    bucket.filesystem.cp_file(f"{source}/{names[-1]}", f"{target}/{names[-1]}")
+    if names[-1] in missing:
+        bucket.filesystem.cp_file(f"{source}/{names[-1]}", f"{target}/{names[-1]}")
     if not complete(bucket, claim):
         raise PenstockError(
             f"Version {claim.version} at {bucket.url} is not what was copied there; look who else "

@@ -102,7 +102,7 @@ def push_to_bucket(
     url = f"{bucket.url}/{claim.folder}"
     reason = _said(bucket, claim.version, url, there)
     with writing(bucket):
-        newest = bucket_versions(bucket)[-1]
+        newest = max(claim.version, *bucket_versions(bucket))
     if newest > claim.version:
         reason += f" {_newer(newest)}"
     if promotion:

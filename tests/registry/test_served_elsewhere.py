@@ -256,6 +256,22 @@ def test_a_canary_is_the_challenger_until_it_is_promoted_or_withdrawn(
     assert "canaryTrafficPercent" not in predictor(cluster, namespace)
 
 
+def test_a_rollback_ends_the_trial_that_was_going_on(three, pushed, new_bucket, cluster, namespace):
+    url = f"{new_bucket()}/flights"
+    settings = {"name": "flights", "namespace": namespace}
+    pushed("1", url, kserve=settings)
+    pushed("2", url, kserve=settings)
+    pushed("3", url, kserve={**settings, "canary_traffic_percent": 50})
+    assert standing(entries(three, "flights")).challenger == 3
+
+    roll_back_served(three, "flights", why="both are slow")
+
+    assert predictor(cluster, namespace)["model"]["storageUri"] == f"{url}/1/"
+    assert "canaryTrafficPercent" not in predictor(cluster, namespace)
+    now = standing(entries(three, "flights"))
+    assert (now.champion, now.challenger) == (1, None)
+
+
 def test_rollback_points_the_inference_service_to_the_version_before(
     three, pushed, new_bucket, cluster, namespace
 ):

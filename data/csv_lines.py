@@ -4,6 +4,9 @@ A record takes one line, unless a line break lies within its quotes, and a blank
 no block of a file has more records than line breaks, and one that has as many has neither of the
 two: its records' lines follow one another. That is what most files are, and counting is cheap. From
 the first block on that has fewer, the file is read once more, quotes and all.
+
+The blocks are read again rather than watched on their way to Arrow: its threads would wait for
+Python's lock, while Python waits for them when a file is given up half-way.
 """
 
 from __future__ import annotations
@@ -34,9 +37,12 @@ class RowLines:
         file: The file.
         options: How it is written.
         part: Which bytes of the file; all when None.
+        block_bytes: The size of the blocks that Arrow reads, each of which becomes a batch.
     """
 
-    def __init__(self, file: Path, options: CsvOptions, part: ByteRange | None) -> None:
+    def __init__(
+        self, file: Path, options: CsvOptions, part: ByteRange | None, block_bytes: int
+    ) -> None:
         self._file = file
         self._options = options
         self._part = part
@@ -44,25 +50,19 @@ class RowLines:
         # Lines to skip and the header are in the first block.
         self._before = options.skip_lines + int(options.columns is None)
         self._taken = 0
-        self._block = 0
-        self._counts = _BlockCounts()
-        self._records: RecordLines | None = None
         self._open = ExitStack()
-
-    def watch(self, stream: pa.NativeFile) -> pa.PythonFile:
-        """Return the stream as Arrow is to read it, by blocks that become batches."""
-        return pa.PythonFile(_Watched(stream, self._counts), "r")
+        self._counts = _BlockCounts(self._stream(), block_bytes)
+        self._records: RecordLines | None = None
 
     def take(self, rows: int) -> Lines:
         """Return the lines of the next batch, of so many rows."""
-        block, before = self._block, self._before if not self._block else 0
-        self._block += 1
-        if self._records is None and self._counts.of(block) == rows + before:
-            self._line += before
+        if self._records is None and self._counts.next() == rows + self._before:
+            self._line += self._before
             lines = np.arange(self._line, self._line + rows)
             self._line += rows
         else:
             lines = self._among_records().take(rows)
+        self._before = 0
         self._taken += rows
         return lines
 
@@ -78,12 +78,14 @@ class RowLines:
     def _among_records(self) -> RecordLines:
         """Return the lines of all records, where the next one is that of the next row."""
         if self._records is None:
-            stream = self._open.enter_context(open_range(self._file, self._part))
-            first, top = (1, True) if self._part is None else (self._part.first_line, False)
-            top = top or not (self._part and self._part.start)
-            self._records = RecordLines(stream, self._options, first, top)
+            first = 1 if self._part is None else self._part.first_line
+            top = self._part is None or not self._part.start
+            self._records = RecordLines(self._stream(), self._options, first, top)
             self._records.take(self._taken + int(self._options.columns is None))
         return self._records
+
+    def _stream(self) -> pa.NativeFile:
+        return self._open.enter_context(open_range(self._file, self._part))
 
 
 class RecordLines:
@@ -240,54 +242,22 @@ def _line_breaks(data: Places) -> Places:
 
 
 class _BlockCounts:
-    """The line breaks of the blocks that passed, as far as all lines end by a line feed."""
+    """Counts the line breaks of a file block by block, as far as its lines end by a line feed."""
 
-    def __init__(self) -> None:
-        self._counts: list[int] = []
-        self._ended = False
-        self._plain = True
-        self._last = b""
-
-    def add(self, block: bytes) -> None:
-        """Count a block; one without bytes is the file's end."""
-        if not block:
-            if self._last not in (b"", b"\n") and not self._ended:
-                # The last line ends with the file.
-                self._counts[-1] += 1
-            self._ended = True
-            return
-        if self._last == b"\r" and not block.startswith(b"\n"):
-            self._plain = False
-        if b"\r" in block:
-            alone = block.count(b"\r") - block.count(b"\r\n") - block.endswith(b"\r")
-            self._plain &= not alone
-        self._counts.append(block.count(b"\n"))
-        self._last = block[-1:]
-
-    def of(self, block: int) -> int | None:
-        """Return the line breaks of a block; None when they do not tell the lines."""
-        known = block < len(self._counts) - (not self._ended)
-        return self._counts[block] if known and self._plain else None
-
-
-class _Watched:
-    """A stream whose blocks are counted as they are read."""
-
-    def __init__(self, stream: pa.NativeFile, counts: _BlockCounts) -> None:
+    def __init__(self, stream: pa.NativeFile, block_bytes: int) -> None:
         self._stream = stream
-        self._counts = counts
+        self._bytes = block_bytes
+        self._ahead = stream.read(block_bytes)
+        self._plain = True
 
-    @property
-    def closed(self) -> bool:
-        """Whether the stream is closed."""
-        return bool(self._stream.closed)
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes, at most so many; none at the end."""
-        block: bytes = self._stream.read(size)
-        self._counts.add(block)
-        return block
-
-    def close(self) -> None:
-        """Close the stream."""
-        self._stream.close()
+    def next(self) -> int | None:
+        """Return the line breaks of the next block; None when they do not tell the lines."""
+        block, self._ahead = self._ahead, self._stream.read(self._bytes)
+        if b"\r" in block:
+            # A line feed that follows the block's last return is in the next one.
+            followed = block.count(b"\r\n")
+            followed += block.endswith(b"\r") and self._ahead.startswith(b"\n")
+            self._plain &= block.count(b"\r") == followed
+        # The file's last line may end with the file.
+        last = bool(block) and not self._ahead and not block.endswith(b"\n")
+        return block.count(b"\n") + last if self._plain else None

@@ -127,8 +127,8 @@ def csv_batches(
         options = replace(options, columns=part.names, skip_lines=0)
     try:
         with (
-            closing(RowLines(file, options, part)) as lines,
-            _open(file, options, schema, part=part, lines=lines) as reader,
+            closing(RowLines(file, options, part, BLOCK_BYTES)) as lines,
+            _open(file, options, schema, part=part) as reader,
         ):
             for batch in reader:
                 found = lines.take(batch.num_rows)
@@ -155,13 +155,12 @@ def _open(
     schema: pa.Schema | None = None,
     skip_ragged: bool = False,
     part: ByteRange | None = None,
-    lines: RowLines | None = None,
 ) -> Iterator[pacsv.CSVStreamingReader]:
     ragged = {"invalid_row_handler": lambda row: "skip"} if skip_ragged else {}
     with (
         open_range(file, part) as stream,
         pacsv.open_csv(
-            stream if lines is None else lines.watch(stream),
+            stream,
             read_options=options.read(block_size=BLOCK_BYTES),
             parse_options=options.parse(**ragged),
             convert_options=options.convert(

@@ -58,7 +58,7 @@ def run_in(image: str, *command: str, options: tuple[str, ...] = ()) -> subproce
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
 
 

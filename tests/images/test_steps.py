@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from .launcher import ARBITRARY, ROOT, SCHEMES, Ended, User, launch
@@ -83,13 +84,14 @@ def content(artifact: Path, passing: set[str]) -> dict[str, Any]:
     return held
 
 
-def weights(prefix: Path) -> list[tuple[tuple[int, ...], bytes]]:
+def weights(prefix: Path) -> list[tuple[tuple[int, ...], str, Any]]:
     """Return the tensors of a checkpoint, sorted, without their names."""
     import tensorflow as tf  # only where there is an image to test
 
     reader = tf.train.load_checkpoint(str(prefix))
-    tensors = [reader.get_tensor(n) for n in reader.get_variable_to_shape_map() if n[0] != "_"]
-    return sorted((tensor.shape, tensor.tobytes()) for tensor in tensors)
+    names = [name for name in reader.get_variable_to_shape_map() if not name.startswith("_")]
+    tensors = [np.asarray(reader.get_tensor(name)) for name in names]
+    return sorted((tensor.shape, str(tensor.dtype), tensor.tolist()) for tensor in tensors)
 
 
 def lasting(value: Any, passing: set[str]) -> str:

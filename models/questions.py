@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .endpoints import Endpoint
 
 # A request is repeated for so long, and not less or more often than that.
-_SECONDS, _LEAST, _MOST = 0.3, 5, 200
+_SECONDS, _LEAST, _MOST = 0.3, 5, 100
 _WILD_BASE = 16
 _THREAD_ROWS = 32
 _CALLS_PER_THREAD = 4

@@ -38,9 +38,9 @@ class Policy:
     signatures: tuple[str, ...] = ()
     output: str = ""
     batches: tuple[Batch, ...] = BATCHES
-    startup_seconds: float = 60.0
+    startup_seconds: float = 180.0
     peak_memory_mib: float = 4096.0
-    timeout_seconds: float = 300.0
+    timeout_seconds: float = 600.0
     tolerance: float | None = None
     threads: int = 8
     wild: Mapping[str, str] = field(default_factory=lambda: dict(WILD))

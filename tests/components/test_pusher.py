@@ -217,6 +217,99 @@ def test_what_cannot_be_pushed_fails_with_a_sentence(model, blessing, tmp_path):
         refused("is not a blessing", blessing=place)
 
 
+def infra_bless(folder: Path, model: Path, *, blessed: bool = True, warmup: bytes = b"") -> Path:
+    record = {
+        "blessed": blessed,
+        "reason": "p99 is 4 ms." if blessed else "It answers NaN.",
+        "model_digest": digest_path(model / "serving"),
+    }
+    folder.mkdir()
+    (folder / "infra_blessing.json").write_text(json.dumps(record))
+    if warmup:
+        (folder / "warmup").mkdir()
+        (folder / "warmup" / "tf_serving_warmup_requests").write_bytes(warmup)
+    return folder
+
+
+def test_a_model_that_cannot_be_served_is_refused_whatever_the_other_blessing_says(
+    model, blessing, tmp_path
+):
+    infra = infra_bless(tmp_path / "infra", model, blessed=False)
+    options = {"infra_blessing": infra, "allow_unvalidated": True}
+
+    result = push(model, blessing, tmp_path / "pushed", str(tmp_path / "serve"), **options)
+
+    assert (result["pushed"], result["reason"]) == (
+        False,
+        "The model cannot be served: It answers NaN.",
+    )
+    assert not (tmp_path / "serve").exists()
+    with pytest.raises(PenstockError, match="The infra blessing is of another model"):
+        other = write_model(tmp_path / "other", "two")
+        push(other, None, tmp_path / "p2", str(tmp_path / "serve"), infra_blessing=infra)
+
+
+def test_warm_up_requests_go_into_the_version_and_do_not_make_it_another_content(
+    model, blessing, tmp_path
+):
+    serve = tmp_path / "serve"
+    warmup = serve / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    infra = infra_bless(tmp_path / "infra", model, warmup=b"requests")
+
+    def pushed(name, model=model, blessing=blessing, infra=None):
+        place = tmp_path / f"pushed-{name}"
+        return push(model, blessing, place, str(serve), infra_blessing=infra)["version"]
+
+    assert pushed("first", infra=infra) == 1
+    assert warmup.read_bytes() == b"requests"
+    assert digest_path(serve / "1", leave_out={str(warmup.relative_to(serve / "1"))}) == (
+        digest_path(model / "serving")
+    )
+    assert pushed("again", infra=infra) == 1
+    assert pushed("without") == 1
+    # Also when the record is gone, which may be deleted
+    shutil.rmtree(serve / ".penstock" / "versions")
+    assert pushed("unrecorded") == 1
+    # What the author has put in is the model's own, and stays.
+    own = write_model(tmp_path / "own", "two")
+    (own / "serving" / "assets.extra").mkdir()
+    (own / "serving" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"own")
+    theirs = infra_bless(tmp_path / "infra-2", own, warmup=b"requests")
+    assert pushed("own", own, bless(tmp_path / "b2", own), theirs) == 2
+    assert digest_path(serve / "2") == digest_path(own / "serving")
+
+
+def test_kserve_is_set_up_with_few_settings_that_are_checked(model, blessing, tmp_path):
+    def refused(sentence, destination="memory://models/a", **settings):
+        with pytest.raises(PenstockError) as raised:
+            push(model, blessing, tmp_path / "pushed", destination, kserve=settings)
+        assert sentence in str(raised.value)
+        assert not (tmp_path / "pushed").exists()
+
+    refused("kserve knows no 'nam'; use some of name, namespace, canary_traffic", nam="flights")
+    refused("kserve needs a name for the InferenceService, and None cannot be one", runtime="x")
+    refused("and 'Flights_1' cannot be one", name="Flights_1")
+    refused("kserve's namespace 'a/b' cannot be one", name="a", namespace="a/b")
+    for percent in (101, -1, 0.5, "10", True):
+        refused(
+            f"canary_traffic_percent is {percent!r}; give a whole number from 0 to 100",
+            name="a",
+            canary_traffic_percent=percent,
+        )
+    refused("give requests and limits", name="a", resources={"cpu": "1"})
+    refused("labels are {'team': 1}; give a dictionary of text to text", name="a", labels={"team": 1})
+    refused("runtime is 3; give text", name="a", runtime=3)
+    refused("KServe takes models from an object store", str(tmp_path / "serve"), name="a")
+    # KServe's own servers read pickles and single files, without our preprocessing.
+    (model / "serving" / "saved_model.pb").unlink()
+    (model / "serving" / "signature.json").write_text(
+        json.dumps({"format": 1, "kind": "xgboost", "inputs": {"x": "float32"}, "width": 1})
+    )
+    shutil.rmtree(tmp_path / "blessing")
+    bless(tmp_path / "blessing", model)
+    refused("cannot serve a model of kind 'xgboost' with its preprocessing", name="a")
+
+
 PUSH = """
 import sys
 from penstock.components.pusher.executor import push

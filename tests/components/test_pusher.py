@@ -297,7 +297,7 @@ def test_kserve_is_set_up_with_few_settings_that_are_checked(model, blessing, tm
             canary_traffic_percent=percent,
         )
     refused("give requests and limits", name="a", resources={"cpu": "1"})
-    refused("labels are {'team': 1}; give a dictionary of text to text", name="a", labels={"team": 1})
+    refused("{'team': 1}; give a dictionary of text to text", name="a", labels={"team": 1})
     refused("runtime is 3; give text", name="a", runtime=3)
     refused("KServe takes models from an object store", str(tmp_path / "serve"), name="a")
     # KServe's own servers read pickles and single files, without our preprocessing.

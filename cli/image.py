@@ -10,8 +10,6 @@ from pathlib import Path
 
 import click
 
-from ..components.image import DEFAULT_REGISTRY
-from ..components.image import image as image_of
 from ..data.digest import digest_bytes, digest_path
 from ..errors import PenstockError
 
@@ -29,6 +27,13 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf,required=false set -eu; \\
     rm -rf /opt/source /tmp/*
 ENV PENSTOCK_IMAGE={tag}
 """
+
+
+def _components() -> str:
+    # With it comes kfp, which takes a second.
+    from ..components.image import image
+
+    return image("components")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def image() -> None:
 @click.option(
     "--base",
     metavar="IMAGE",
-    default=lambda: image_of("components"),
+    default=_components,
     show_default="the image of the components",
     help="The image to add it to.",
 )
@@ -174,6 +179,8 @@ def _copy(source: Path, destination: Path) -> None:
 
 def _content_name(package: Package, source: Path, base_id: str) -> str:
     content = f"{base_id}\n{package.wanted}\n{digest_path(source)}".encode()
+    from ..components.image import DEFAULT_REGISTRY
+
     registry = os.environ.get("PENSTOCK_IMAGE_REGISTRY", DEFAULT_REGISTRY).rstrip("/")
     return f"{registry}/{package.name}:{digest_bytes(content).partition(':')[2][:12]}"
 

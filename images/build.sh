@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images: build.sh [components] [control], both without a name. Each becomes
+# Builds the images: build.sh [components] [control] [registry], all without a name. Each becomes
 # localhost/penstock/<name>:<version>, and build/<name>.cdx.json its bill of materials.
 #   BUILDER   buildah, podman or docker; without it the first that is there
 #   BASE      the image to build on, or a folder with the root of one; without it the Containerfile's,
@@ -85,8 +85,8 @@ build_image() { # name
     local name=$1 step=true tag=${TAG:-$version} image options
     case $name in
     components) [ "${GPU:-}" != 1 ] || { name=components-gpu; tag+=-gpu; } ;;
-    control) step=false ;;
-    *) fail "there is no image $name, only components and control." ;;
+    control | registry) step=false ;;
+    *) fail "there is no image $name, only components, control and registry." ;;
     esac
     image=${REGISTRY:-localhost/penstock}/$1:$tag
     options=(--quiet --file images/Containerfile --tag "$image" --build-arg "BASE=$base" --build-arg "NAME=$name"
@@ -127,5 +127,5 @@ labels=()
 choose_builder
 choose_base
 describe_source
-for name in "${@:-components}"; do build_image "$name"; done
-[ $# != 0 ] || build_image control
+[ $# != 0 ] || set -- components control registry
+for name in "$@"; do build_image "$name"; done

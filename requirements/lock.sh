@@ -43,3 +43,5 @@ lock components tf221 3.10 3.14 "${in_components[@]}" --override nccl.override
 lock components-gpu tf221 3.10 3.14 "${in_components[@]}" --override gpu.override gpu.in
 # What authoring and control need, and no TensorFlow.
 lock control tf221 3.10 3.14 --extra registry --extra postgres --extra s3 --extra gcs --constraint tf221.txt --override nccl.override
+# The registry's server, which holds no models but hands them through.
+lock registry tf221 3.10 3.14 --extra registry --extra registry-server --constraint tf221.txt --override nccl.override

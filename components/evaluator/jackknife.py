@@ -121,10 +121,11 @@ def _leave_out(places: tuple[Place, ...], sampling: _Sampling) -> dict[str, Any]
     assert computations is not None  # what was analyzed by slices is
     combine = CombineRows(computations.combined)
     combine.setup()
+    seed = mix(np.array([sampling.seed], np.uint64))
     files = []
     for file in sampling.files:
         batch, numbers = read_rows(file)
-        part = mix(mix(np.uint64([sampling.seed])) ^ numbers.astype(np.uint64)) % np.uint64(PARTS)
+        part = mix(seed ^ numbers.astype(np.uint64)) % np.uint64(PARTS)
         slices = slices_of_batch(batch, sampling.config)
         files.append((row_taker(batch, sampling.config), part, slices))
     samples = []

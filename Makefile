@@ -51,7 +51,7 @@ bench: setup ## Time every step, and the data rooms beside their peers; write be
 lock: setup ## Resolve the dependencies of both trains anew and write requirements/*.txt.
 	@UV="$(abspath $(BIN)/uv)" requirements/lock.sh
 
-images: ## Build the images of the components and of control (BUILDER=, BASE=, GPU=1; docs/images.md).
+images: ## Build the images of components, control and registry (BUILDER=, BASE=, GPU=1; docs/images.md).
 	@images/build.sh
 
 clean: ## Remove everything made here: .venv, build/, caches; your runs stay.

@@ -195,9 +195,14 @@ class Cluster:
             except FileNotFoundError:
                 continue
         now = time.time()
-        silent = [i for i, (at, _) in signs.items() if now - at > self.limits.heartbeat_seconds]
+        limit = self.limits.heartbeat_seconds
+        silent = [index for index, (at, _) in signs.items() if now - at > limit]
         if silent:
             hung = min(silent, key=lambda index: signs[index][1])
+            if not self._can_start_again(hung):
+                # Some fall silent a little before the one that they wait for.
+                silent = [index for index, (at, _) in signs.items() if now - at > limit / 2]
+                hung = min(silent, key=lambda index: signs[index][1])
             why = (
                 f"has given no sign of life for {now - signs[hung][0]:.0f} s, since about step "
                 f"{signs[hung][1]}"

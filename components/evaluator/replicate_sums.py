@@ -186,7 +186,8 @@ def _row_terms(
 
 def _save(file: str, arrays: Mapping[Place, Array], places: Sequence[Place]) -> None:
     number = {place: str(n) for n, place in enumerate(places)}
-    np.savez(file, **{number[place]: array for place, array in arrays.items()})
+    named: dict[str, Any] = {number[place]: array for place, array in arrays.items()}
+    np.savez(file, **named)
 
 
 def _load(file: str, places: Sequence[Place]) -> dict[Place, Array]:

@@ -8,12 +8,17 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from .cluster import cluster, free_port, namespace  # noqa: F401  fixtures
 
 # Before TensorFlow is imported: its remarks on CPU features and missing GPUs are not test output.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# No test is held to a time: a busy machine is slow.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Where stores are tested: an SQLite file, and a PostgreSQL server of our own on a loopback port.
 DATABASES = ("sqlite", "postgresql")

@@ -67,7 +67,10 @@ def files(bucket: ServingBucket, folder: str) -> dict[str, int]:
     bucket.filesystem.invalidate_cache()
     found = bucket.filesystem.find(folder, detail=True)
     stem = f"{folder.strip('/')}/"  # memory:// has a slash in front of its names
-    return {name.split(stem, 1)[1]: int(info["size"]) for name, info in found.items()}
+    # Of a folder that goes away meanwhile, s3fs answers with its own name.
+    return {
+        name.split(stem, 1)[1]: int(info["size"]) for name, info in found.items() if stem in name
+    }
 
 
 def create(bucket: ServingBucket, place: str, content: bytes) -> bool:

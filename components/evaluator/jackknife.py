@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -154,7 +154,7 @@ def _values(
 
     def merged(one: Any, other: Any) -> Any:
         # Merging may change what it is given, and each part is merged more than once.
-        return combine.merge_accumulators(pickle.loads(pickle.dumps([one, other])))  # noqa: S301
+        return combine.merge_accumulators(deepcopy([one, other]))
 
     before = [None, *accumulate(parts[:-1], merged)]
     after = [*reversed([*accumulate(reversed(parts[1:]), merged)]), None]

@@ -139,9 +139,10 @@ class SourcePlaces:
         self._split = split_folder(split)
         self._held: tuple[int, ShardPositions | None] | None = None
 
-    def shard(self, shard: int) -> str:
-        """Return a shard's path in the artifact, such as `Split-train/part-00000.parquet`."""
-        return f"{self._split}/{self._shards[shard].name}"
+    @property
+    def shards(self) -> list[str]:
+        """The shards' paths in the artifact, such as `Split-train/part-00000.parquet`."""
+        return [f"{self._split}/{file.name}" for file in self._shards]
 
     def find(self, shards: Lines, rows: Lines) -> pa.Table:
         """Return the places of rows by their shards' numbers and theirs in the shard, from 0.
@@ -160,12 +161,11 @@ class SourcePlaces:
                 found[here] = taken.column(0).to_numpy()
                 lines[here] = taken.column(1).to_numpy()
         unknown = found == len(self._names) - 1
-        names = [self.shard(shard) for shard in range(len(self._shards))]
         return pa.table(
             {
                 "file": pa.array(self._names[found], pa.string()),
                 "line": pa.array(lines, pa.int64(), mask=unknown),
-                "shard": pa.array(np.array(names, object)[shards], pa.string()),
+                "shard": pa.array(np.array(self.shards, object)[shards], pa.string()),
                 "row": pa.array(rows, pa.int64()),
             }
         )

@@ -226,8 +226,7 @@ def _compare_pairs(
                     _key(tables[0], int(places[0][at]), skew.keys),
                     in_words(one[int(at)].as_py()),
                     in_words(other[int(at)].as_py()),
-                    rows[0].position(int(places[0][at])),
-                    rows[1].position(int(places[1][at])),
+                    (rows[0].position(int(places[0][at])), rows[1].position(int(places[1][at]))),
                 )
                 for at in _smallest(differing, hashes[places[0][differing]], skew.samples)
             ]

@@ -21,16 +21,15 @@ class Sample:
         key: The key in words.
         training: The training row's value in words; None when missing.
         serving: The serving row's.
-        training_row: Where the training row stands: shard, and row from 0.
-        serving_row: Where the serving row stands.
+        rows: Where training's and serving's rows stand: the shard in its artifact, such as
+            `Split-train/part-00000.parquet`, and the row there, from 0.
     """
 
     hash: int
     key: str
     training: str | None
     serving: str | None
-    training_row: str
-    serving_row: str
+    rows: tuple[tuple[str, int], tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -124,13 +123,17 @@ def in_words(value: Any) -> str | None:
 def counts_of_json(text: str) -> KeyCounts:
     """Return the counts that `dataclasses.asdict` made into JSON."""
     content = json.loads(text)
+    # JSON knows no tuples.
     features = {
-        name: FeatureCounts(**{**counts, "samples": tuple(Sample(**s) for s in counts["samples"])})
+        name: FeatureCounts(**counts | {"samples": tuple(map(_sample, counts["samples"]))})
         for name, counts in content.pop("features").items()
     }
-    # JSON knows no tuples.
     pairs = {name: _tuples(value) for name, value in content.items()}
     return KeyCounts(**pairs, features=features)
+
+
+def _sample(content: Mapping[str, Any]) -> Sample:
+    return Sample(**{name: _tuples(value) for name, value in content.items()})
 
 
 def _tuples(value: Any) -> Any:
@@ -166,7 +169,7 @@ def _sides(parts: list[KeyCounts], name: str) -> tuple[int, int]:
 
 def _feature(parts: list[FeatureCounts], samples: int) -> FeatureCounts:
     kept = [sample for part in parts for sample in part.samples]
-    kept.sort(key=lambda sample: (sample.hash, sample.training_row, sample.serving_row))
+    kept.sort(key=lambda sample: (sample.hash, sample.rows))
     names = ("match", "mismatch", "only_training", "only_serving", "both_missing")
     counts = {name: sum(getattr(part, name) for part in parts) for name in names}
     return FeatureCounts(samples=tuple(kept[:samples]), **counts)

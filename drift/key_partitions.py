@@ -143,8 +143,8 @@ class Rows:
         shards = tuple("/".join(Path(part.shard).parts[-2:]) for part in parts)
         return Rows(pa.concat_tables(tables), shards, tuple(int(end) for end in ends))
 
-    def position(self, place: int) -> str:
+    def position(self, place: int) -> tuple[str, int]:
         """Return where a row stands: its shard and its number there, from 0."""
         assert self.table is not None
         shard = self.shards[int(np.searchsorted(self.ends, place, side="right"))]
-        return f"{shard}, row {self.table[ROW][place].as_py()}"
+        return shard, int(self.table[ROW][place].as_py())

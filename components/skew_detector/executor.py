@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...data.output import new_folder
 from ...data.schemas import load_schema
 from ...drift.comparison import compare
 from ...drift.findings import DRIFT, INSUFFICIENT, KIND, PRESENCE
-from ...drift.key_counts import KeyCounts
 from ...errors import PenstockError
 from ...reports.distribution import Plot
 from ...schemas.features import dotted, environments, is_in, walk_features
@@ -26,6 +24,7 @@ from .findings import Finding, Skew, checked_severity, in_order, refusal, summar
 from .key_skew import compare_by_key, key_findings
 from .overlay import overlaid_plots
 from .page import skew_page, skew_summary
+from .samples import placed_samples, sample_table
 from .schema_skew import columns_skew, contract_skew
 from .sides import Known, known_side
 
@@ -33,12 +32,6 @@ PLOTTED = 50
 VERDICT, SAMPLES, PAGE = "verdict.json", "samples.parquet", "skew.html"
 # Measures that look at a part of the values alone.
 OF_A_PART = ("missing_rate_change", "new_category_share")
-SAMPLES_SCHEMA = pa.schema(
-    [
-        (name, pa.string())
-        for name in ("feature", "key", "training", "serving", "training_row", "serving_row")
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -139,12 +132,13 @@ def detect_skew(
         )
         findings += found
     with new_folder(skew_path) as folder:
-        counts, limits = None, {}
+        counts, limits, samples = None, {}, {}
         if chosen.keys and does["key"] != "ignore":
             with tempfile.TemporaryDirectory(prefix=".partitions-", dir=folder) as work:
                 paths = (training_examples_path, serving_examples_path)
                 splits = (training_splits, serving_splits)
                 counts = compare_by_key(paths, splits, chosen, exclude, work, beam_pipeline_args)
+            samples = placed_samples(counts, paths, splits)
             limits = {name: chosen.limit(name) for name in counts.features}
             findings += key_findings(counts, limits, chosen, does["key"])
         skew = Skew(
@@ -153,6 +147,7 @@ def detect_skew(
             tuple(distributions),
             counts,
             limits,
+            samples,
             tuple(_notes(chosen, does, absent, schema_path is not None)),
             tuple(_plots(findings, training, serving)),
         )
@@ -272,22 +267,13 @@ def _write(
 ) -> None:
     content = json.dumps(_finite(skew.document()), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / VERDICT).write_text(content + "\n", encoding="utf-8")
-    pq.write_table(_samples(skew.counts), folder / SAMPLES)
+    pq.write_table(sample_table(skew.samples), folder / SAMPLES)
     page, text = skew_page(skew), skew_summary(skew)
     (folder / PAGE).write_text(page, encoding="utf-8")
     for path, written in ((report_path, page), (summary_path, text)):
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text(written, encoding="utf-8")
-
-
-def _samples(counts: KeyCounts | None) -> pa.Table:
-    rows = [
-        {"feature": name, **{f: getattr(sample, f) for f in SAMPLES_SCHEMA.names[1:]}}
-        for name, feature in (counts.features.items() if counts else ())
-        for sample in feature.samples
-    ]
-    return pa.Table.from_pylist(rows, schema=SAMPLES_SCHEMA)
 
 
 def _finite(value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...drift.key_counts import KeyCounts
 from ...errors import PenstockError
 from ...reports.distribution import Plot
+from .samples import PlacedSample
 
 # What was seen row by row comes first: it names rows.
 PARTS = ("key", "schema", "distribution")
@@ -53,6 +54,7 @@ class Skew:
         distributions: What each rule of drift says of each feature.
         counts: The comparison by key; None without keys.
         limits: By feature the share of pairs that may differ.
+        samples: By feature pairs that differ, with the places of their rows.
         notes: What a reader must know of how it was done.
         plots: Of numbers whose distribution is skewed: the feature, and training's and serving's
             histograms over one axis.
@@ -63,6 +65,7 @@ class Skew:
     distributions: tuple[dict[str, Any], ...]
     counts: KeyCounts | None
     limits: dict[str, float]
+    samples: Mapping[str, Sequence[PlacedSample]]
     notes: tuple[str, ...]
     plots: tuple[tuple[str, tuple[Plot, Plot]], ...] = ()
 

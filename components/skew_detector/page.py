@@ -46,7 +46,7 @@ def skew_page(skew: Skew) -> str:
     counts = skew.counts
     by_key = [] if counts is None else list(counts.features.items())
     by_key.sort(key=lambda item: (-item[1].share, item[0]))
-    sampled = [(name, feature) for name, feature in by_key if feature.samples]
+    sampled = [(name, skew.samples[name]) for name, _ in by_key if name in skew.samples]
     return render_page(
         _TEMPLATE,
         title=title,

@@ -12,6 +12,7 @@ from kfp import dsl
 from kfp.compiler import Compiler
 
 from penstock.components.artifacts import Examples
+from penstock.components.example_gen.executor import generate_examples
 from penstock.components.skew_detector.component import skew_detector
 from penstock.components.skew_detector.executor import detect_skew
 from penstock.components.skew_detector.overlay import overlaid_plots
@@ -137,11 +138,47 @@ def test_samples_lead_to_the_rows(tmp_path, flights, logs):
     assert [sample["feature"] for sample in samples] == ["hour"] * 3 + ["weekday"] * 3
     for sample in samples:
         for side, artifacts in (("training", flights[1]), ("serving", log)):
-            shard, row = re.fullmatch(r"(.+), row (\d+)", sample[f"{side}_row"]).groups()
-            line = pq.read_table(artifacts.examples / shard).slice(int(row), 1).to_pylist()[0]
+            shard, row = sample[f"{side}_shard"], sample[f"{side}_row"]
+            line = pq.read_table(artifacts.examples / shard).slice(row, 1).to_pylist()[0]
+            assert (sample[f"{side}_file"], sample[f"{side}_line"]) == (None, None)
             assert sample["key"] == ", ".join(f"{key}={line[key]}" for key in KEYS)
             value = line[sample["feature"]]
             assert sample[side] == (None if value is None else str(value))
+
+
+def test_samples_name_the_files_and_lines_that_the_rows_came_from(tmp_path):
+    for side, changed in (("training", ()), ("serving", (17, 401))):
+        lines = [f"{n},{n * 2.0 + (n in changed)}" for n in range(600)]
+        order = lines if side == "training" else lines[::-1]
+        for part in range(2):
+            rows = "\n".join(["id,x", *order[part * 300 : part * 300 + 300]])
+            source = tmp_path / side / f"{part}.csv"
+            source.parent.mkdir(exist_ok=True)
+            source.write_text(f"{rows}\n")
+        generate_examples(
+            tmp_path / f"{side}-examples",
+            "*.csv",
+            tmp_path / side,
+            splits={"train": 1, "eval": 1},
+        )
+    detect_skew(
+        tmp_path / "skew",
+        training_examples_path=tmp_path / "training-examples",
+        serving_examples_path=tmp_path / "serving-examples",
+        keys=["id"],
+    )
+    samples = pq.read_table(tmp_path / "skew" / "samples.parquet").to_pylist()
+    placed = {
+        sample["key"]: [(sample[f"{s}_file"], sample[f"{s}_line"]) for s in ("training", "serving")]
+        for sample in samples
+    }
+    # After the header, 300 rows a file; serving's are in the opposite order.
+    assert placed == {
+        "id=17": [("0.csv", 19), ("1.csv", 284)],
+        "id=401": [("1.csv", 103), ("0.csv", 200)],
+    }
+    page = (tmp_path / "skew" / "skew.html").read_text()
+    assert "0.csv, line 19" in page and "1.csv, line 284" in page
 
 
 def test_floats_within_the_tolerance_are_no_skew(tmp_path, flights, logs):

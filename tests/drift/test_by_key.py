@@ -184,8 +184,10 @@ def test_samples_name_key_values_and_rows(tmp_path):
     serving = side_of(tmp_path, "Split-all", rows_of(40, lambda n: {"x": -1.0 * (n == 30) + n}))
     (sample,) = count(tmp_path, training, serving).features["x"].samples
     assert (sample.key, sample.training, sample.serving) == ("id=30", "30.0", "29.0")
-    assert sample.training_row == "Split-train/part-00001.parquet, row 10"
-    assert sample.serving_row == "Split-all/part-00000.parquet, row 30"
+    assert sample.rows == (
+        ("Split-train/part-00001.parquet", 10),
+        ("Split-all/part-00000.parquet", 30),
+    )
 
 
 def test_first_takes_the_first_row_of_each_side_in_the_order_of_the_shards(tmp_path):

@@ -194,7 +194,8 @@ def iter_shard(
     """
     try:
         with pq.ParquetFile(file) as reader:
-            paths = [field_steps(reader.schema_arrow, name) or [name] for name in columns]
+            schema = reader.schema_arrow  # made anew each time it is asked for
+            paths = [field_steps(schema, name) or [name] for name in columns]
             wanted = [".".join(steps) for steps in paths]
             for batch in reader.iter_batches(batch_size=batch_rows, columns=wanted):
                 # Parquet keeps the file's order, and "a" also selects a column named "a.b".
@@ -248,7 +249,8 @@ def read_table(
 
 def field_steps(schema: pa.Schema, name: str) -> list[str] | None:
     """Return the names from a column down to the field that `name` stands for, if there is one."""
-    if name in schema.names:
+    # All the names are listed only for what is no column, or more than one.
+    if schema.get_field_index(name) >= 0 or name in schema.names:
         return [name]
     for column in schema:
         kind = column.type

@@ -118,11 +118,13 @@ class SkewByKey(beam.PTransform):
         self.folder = str(folder)
         self.parts = partitions_of(training, serving, len(skew.features) + len(skew.keys.names))
         wanted = [*skew.keys.names, *skew.features]
-        self.shards = [
-            Shard(place, order, path, tuple(n for n in wanted if n in side.schema.names))
-            for place, side in enumerate((training, serving))
-            for order, path in enumerate(side.shards)
-        ]
+        self.shards = []
+        for place, side in enumerate((training, serving)):
+            known = set(side.schema.names)
+            columns = tuple(name for name in wanted if name in known)
+            self.shards += [
+                Shard(place, order, path, columns) for order, path in enumerate(side.shards)
+            ]
 
     def expand(self, root: Any) -> Any:
         """Return the counts of all rows."""
@@ -206,12 +208,13 @@ def _compare_pairs(
 ) -> KeyCounts:
     number = len(places[0])
     chosen = [pa.array(place) for place in places]
+    known = [set(table.column_names) for table in tables]
     skewed = np.zeros(number, bool)
     features: dict[str, FeatureCounts] = {}
     for name in skew.features:
         columns = [
-            whole(table[name]).take(where) if name in table.column_names else pa.nulls(number)
-            for table, where in zip(tables, chosen, strict=True)
+            whole(table[name]).take(where) if name in names else pa.nulls(number)
+            for table, where, names in zip(tables, chosen, known, strict=True)
         ]
         for path, one, other in leaves(name, columns[0], columns[1]):
             if path in skew.exclude:

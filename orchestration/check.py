@@ -116,13 +116,22 @@ def _missing_package(requirement: str) -> str:
     return ""
 
 
-def not_applied(pipeline: Pipeline, component: pb.ComponentSpec) -> tuple[str, ...]:
-    """Return what a component asks of a cluster that one machine does not give it."""
+def not_applied(
+    pipeline: Pipeline, component: pb.ComponentSpec, contained: bool
+) -> tuple[str, ...]:
+    """Return what a component asks of a cluster that one machine does not give it.
+
+    Args:
+        pipeline: The pipeline.
+        component: One of its components that is no group.
+        contained: The component runs in a container, which holds it to its limits.
+    """
     executor = pipeline.executors[component.executor_label]
     notes = [
         f"resources.{name}"
         for name, _ in json_format.MessageToDict(executor.container.resources).items()
         if name.startswith(("resource", "accelerator"))
+        and not (contained and name in ("resourceCpuLimit", "resourceMemoryLimit"))
     ]
     for platform, executors in sorted(pipeline.platforms.items()):
         notes += [f"{platform}.{n}" for n in sorted(executors.get(component.executor_label, {}))]

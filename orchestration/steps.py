@@ -67,6 +67,10 @@ class Steps:
     explain: bool = False
     artifacts: str = ""
 
+    def contained(self, container: pb.PipelineDeploymentConfig.PipelineContainerSpec) -> bool:
+        """Whether a step runs in its image, not in a process here."""
+        return self.containers or python_source(container) is None
+
     def noted(self, step: StepReport) -> StepReport:
         """Record a step that is not executed."""
         return self.ledger.note(step)
@@ -121,7 +125,7 @@ class Steps:
             raise
 
     def _sought(self, step: StepReport, work: Work) -> tuple[Sought, tuple[str, ...]]:
-        source = None if self.containers else python_source(work.container)
+        source = None if self.contained(work.container) else python_source(work.container)
         component = source.function if source else work.container.image
         if not (self.use_cache and work.cached):
             why = "caching is off for this step" if self.use_cache else "--no-cache"
@@ -162,8 +166,8 @@ class Steps:
         _empty(folder)
         handed = executor_input(work.component, step.inputs, folder)
         request: dict[str, Any] = {"log": str(folder / LOG)}
-        source = python_source(work.container)
-        if source is None or self.containers:
+        source = None if self.contained(work.container) else python_source(work.container)
+        if source is None:
             request["container"] = container_request(
                 work.container,
                 handed,

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 import types
@@ -98,7 +99,9 @@ def _execute(source: str, function: str, executor_input: dict[str, Any]) -> None
 
 def _contain(command: list[str], kill: list[str], image: str) -> dict[str, Any]:
     _containers.append(kill)
-    code = subprocess.run(command, stdin=subprocess.DEVNULL).returncode
+    # Podman's monitor leaves a file where it was started when memory runs out.
+    with tempfile.TemporaryDirectory() as aside:
+        code = subprocess.run(command, stdin=subprocess.DEVNULL, cwd=aside).returncode
     _containers.remove(kill)
     if code == 0:
         return {"ok": True}

@@ -24,7 +24,7 @@ from .findings import Finding, Skew, checked_severity, in_order, refusal, summar
 from .key_skew import compare_by_key, key_findings
 from .overlay import overlaid_plots
 from .page import skew_page, skew_summary
-from .samples import placed_samples, sample_table
+from .samples import PlacedSample, sample_table
 from .schema_skew import columns_skew, contract_skew
 from .sides import Known, known_side
 
@@ -132,13 +132,15 @@ def detect_skew(
         )
         findings += found
     with new_folder(skew_path) as folder:
-        counts, limits, samples = None, {}, {}
+        counts, limits = None, {}
+        differing: dict[str, list[PlacedSample]] = {}
         if chosen.keys and does["key"] != "ignore":
             with tempfile.TemporaryDirectory(prefix=".partitions-", dir=folder) as work:
                 paths = (training_examples_path, serving_examples_path)
                 splits = (training_splits, serving_splits)
-                counts = compare_by_key(paths, splits, chosen, exclude, work, beam_pipeline_args)
-            samples = placed_samples(counts, paths, splits)
+                counts, differing = compare_by_key(
+                    paths, splits, chosen, exclude, work, beam_pipeline_args
+                )
             limits = {name: chosen.limit(name) for name in counts.features}
             findings += key_findings(counts, limits, chosen, does["key"])
         skew = Skew(
@@ -147,7 +149,7 @@ def detect_skew(
             tuple(distributions),
             counts,
             limits,
-            samples,
+            differing,
             tuple(_notes(chosen, does, absent, schema_path is not None)),
             tuple(_plots(findings, training, serving)),
         )

@@ -11,6 +11,7 @@ from ...drift.keys import check_keys
 from ...reports.page import cut
 from .choices import Choices
 from .findings import Finding
+from .samples import PlacedSample, placed_samples
 from .sides import rows_by_key
 
 Paths = tuple[str | os.PathLike[str] | None, str | os.PathLike[str] | None]
@@ -23,8 +24,8 @@ def compare_by_key(
     exclude: Sequence[str],
     work: str,
     beam_pipeline_args: Sequence[str] | None,
-) -> KeyCounts:
-    """Return how the rows of both sides agree, joined by key.
+) -> tuple[KeyCounts, dict[str, list[PlacedSample]]]:
+    """Return how the rows of both sides agree, joined by key, and by feature pairs that differ.
 
     Args:
         examples: The folders of training's and serving's examples.
@@ -42,17 +43,16 @@ def compare_by_key(
         for name, path, chosen_splits in zip(("training", "serving"), examples, splits, strict=True)
     )
     keys = check_keys(chosen.keys, training.schema, serving.schema)
-    names = dict.fromkeys([*training.schema.names, *serving.schema.names])
     # A column that only the log has is no feature of the model's.
-    features = tuple(
-        name
-        for name in names
-        if name in training.schema.names and name not in (*keys.names, *exclude)
-    )
+    left_out = {*keys.names, *exclude}
+    features = tuple(name for name in training.schema.names if name not in left_out)
     skew = KeySkew(
         keys, features, chosen.tolerance, chosen.duplicates, chosen.samples, frozenset(exclude)
     )
-    return count_skew(training, serving, skew, work, beam_pipeline_args)
+    counts = count_skew(training, serving, skew, work, beam_pipeline_args)
+    # Neither is None: rows_by_key refuses that.
+    folders = [path for path in examples if path is not None]
+    return counts, placed_samples(counts, folders, splits)
 
 
 def key_findings(

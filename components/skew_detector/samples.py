@@ -56,6 +56,8 @@ def placed_samples(
         examples: The folders of training's and serving's Examples.
         splits: The splits of each that were compared, all when None.
     """
+    if not any(feature.samples for feature in counts.features.values()):
+        return {}
     samples = [sample for feature in counts.features.values() for sample in feature.samples]
     training, serving = (
         _places([sample.rows[side] for sample in samples], examples[side], splits[side])

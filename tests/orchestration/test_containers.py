@@ -231,7 +231,9 @@ def greedy():
     return dsl.ContainerSpec(image=IMAGE, command=["/bin/sh", "-c", program])
 
 
-def test_limits_of_memory_and_processors_hold(execute):
+def test_limits_of_memory_and_processors_hold(execute, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
     @dsl.pipeline
     def unbound():
         greedy()
@@ -243,3 +245,5 @@ def test_limits_of_memory_and_processors_hold(execute):
     assert execute(unbound).state is State.SUCCEEDED
     killed = execute(bound).by_path["greedy"]
     assert "It was killed, perhaps for want of memory." in killed.reason
+    assert killed.notes == ()
+    assert not (tmp_path / "oom").exists()

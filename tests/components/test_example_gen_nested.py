@@ -24,6 +24,8 @@ from penstock.data.frames import arrow_dataset, data_frame
 from penstock.data.tf_dataset import tf_dataset
 from penstock.errors import PenstockError
 
+from .nested import as_lists
+
 STOP = pa.struct([("at", pa.string()), ("minutes", pa.int64())])
 TRIP = pa.struct(
     [
@@ -276,21 +278,6 @@ def test_rows_that_are_equal_but_for_a_nested_value_may_part(tmp_path):
     groups = {"split_columns": ["x"], "shuffle_seed": 3, "leakage": {"groups": ["x"]}}
     out = generate(tmp_path, splits={"train": 1, "eval": 1}, **groups)
     assert read_manifest(out).leakage == {"duplicate_rows": 0, "duplicate_groups": 0}
-
-
-def as_lists(value):
-    """A Python value as TFDV wants it: leaves in lists, flags as integers."""
-    if isinstance(value, dict):
-        return {name: as_lists(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [as_item(part) for part in value]
-    return None if value is None else [as_item(value)]
-
-
-def as_item(value):
-    if isinstance(value, dict | list):
-        return as_lists(value)
-    return int(value) if isinstance(value, bool) else value
 
 
 def tfdv_statistics(table):

@@ -22,6 +22,8 @@ from penstock.data.list_arrays import list_array
 from penstock.data.statistics import read_statistics
 from penstock.errors import PenstockError
 
+from .nested import as_lists
+
 
 @pytest.fixture
 def examples_of(tmp_path):
@@ -129,21 +131,6 @@ ROWS = [
     {"flag": False, "words": None, "inner": {"n": None}},
     {"flag": True, "words": ["ä"], "inner": {"n": 5}},
 ]
-
-
-def as_lists(value):
-    """A Python value as TFDV wants it: leaves in lists, strings as bytes."""
-    if isinstance(value, dict):
-        return {name: as_lists(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [as_item(part) for part in value]
-    return None if value is None else [as_item(value)]
-
-
-def as_item(value):
-    if isinstance(value, dict | list):
-        return as_lists(value)
-    return value.encode() if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("start", [0, 1, 3])

@@ -37,3 +37,17 @@ def table():
             "many": pa.array([[1, 2], [], None, [None]], pa.list_(pa.int64())),
         }
     )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Makes empty files by name."""
+
+    def make(*names):
+        for name in names:
+            file = tmp_path / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return tmp_path
+
+    return make

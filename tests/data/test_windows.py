@@ -7,20 +7,6 @@ from penstock.data.windows import Window, spans_in, window_of
 from penstock.errors import PenstockError
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Makes empty files by name."""
-
-    def make(*names):
-        for name in names:
-            file = tmp_path / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-        return tmp_path
-
-    return make
-
-
 def spans(pattern, folder, *args, **kwargs):
     return [(f.span, f.version) for f in find_files(pattern, folder, *args, **kwargs)]
 

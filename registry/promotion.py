@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import getpass
 import os
+import random
 import socket
+import time
 from datetime import datetime
 
 from ..errors import PenstockError
@@ -13,6 +15,8 @@ from .deployments import Entry, Standing, append, deployments, entries, now_utc,
 from .versions import Version, version
 
 ALIASES = ("champion", "previous", "challenger")
+# How often a server may refuse to set aliases before it is taken at its word.
+MOST_REFUSALS = 10
 
 
 def promote(
@@ -141,19 +145,37 @@ def project_aliases(registry: Registry, product: str) -> Standing:
     Whoever writes an entry does so, and looks again afterwards: of two at once, the one that ends
     last has seen both entries. One that dies in between leaves old aliases, which the next mends;
     all that Penstock reads is the log.
+
+    Raises:
+        PenstockError: The registry could not set them, also when asked again.
     """
+    from mlflow.exceptions import RestException
+
+    refusals = 0
     while True:
         now = standing(entries(registry, product))
-        with registry.asking(f"set the aliases of {product}"):
-            there = registry.client.get_registered_model(product).aliases
-            for alias in ALIASES:
-                number = getattr(now, alias)
-                if number is None and alias in there:
-                    registry.client.delete_registered_model_alias(product, alias)
-                elif number is not None and there.get(alias) != str(number):
-                    registry.client.set_registered_model_alias(product, alias, str(number))
+        try:
+            _set_aliases(registry, product, now)
+        except PenstockError as error:
+            # The server's database lets one of two set an alias at once, and refuses the other.
+            refusals += 1
+            if not isinstance(error.__cause__, RestException) or refusals == MOST_REFUSALS:
+                raise
+            time.sleep(random.uniform(0, 0.1 * refusals))  # noqa: S311 - no secret
+            continue
         if standing(entries(registry, product)) == now:
             return now
+
+
+def _set_aliases(registry: Registry, product: str, now: Standing) -> None:
+    with registry.asking(f"set the aliases of {product}"):
+        there = registry.client.get_registered_model(product).aliases
+        for alias in ALIASES:
+            number = getattr(now, alias)
+            if number is None and alias in there:
+                registry.client.delete_registered_model_alias(product, alias)
+            elif number is not None and there.get(alias) != str(number):
+                registry.client.set_registered_model_alias(product, alias, str(number))
 
 
 def _change(

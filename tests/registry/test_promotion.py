@@ -5,12 +5,20 @@ import sys
 from datetime import timedelta
 
 import pytest
+from mlflow.exceptions import RestException
 
 from penstock.errors import PenstockError
 from penstock.registry.champion import resolve
 from penstock.registry.connection import open_registry
 from penstock.registry.deployments import Entry, append, deployments, entries, now_utc, standing
-from penstock.registry.promotion import challenge, project_aliases, promote, roll_back, withdraw
+from penstock.registry.promotion import (
+    MOST_REFUSALS,
+    challenge,
+    project_aliases,
+    promote,
+    roll_back,
+    withdraw,
+)
 from penstock.registry.registration import register_version
 
 
@@ -175,6 +183,30 @@ for _ in range(int(sys.argv[4])):
         assert "was faster" in str(error), error
         print("told", flush=True)
 """
+
+
+@pytest.mark.parametrize("refusals", [2, 10])
+def test_an_alias_that_the_server_refuses_while_another_sets_it_is_set_again(
+    three, product, monkeypatch, refusals
+):
+    refused = RestException({"error_code": "BAD_REQUEST", "message": "duplicate key value"})
+    answers = [refused] * refusals
+    asked = three.client.set_registered_model_alias
+
+    def refusing(*given):
+        if answers:
+            raise answers.pop()
+        asked(*given)
+
+    monkeypatch.setattr(three.client, "set_registered_model_alias", refusing)
+    if refusals < MOST_REFUSALS:
+        promote(three, product, 1)
+        assert aliases(three, product) == {"champion": 1}
+    else:
+        with pytest.raises(PenstockError, match=r"could not set the aliases of .*duplicate key"):
+            promote(three, product, 1)
+    # The log is what counts, and has it either way.
+    assert [entry.version for entry in entries(three, product)] == [1]
 
 
 def test_promotions_from_many_processes_are_all_won_or_told(

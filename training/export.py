@@ -208,7 +208,7 @@ def _check_other_kind(args: FnArgs, source: str) -> None:
                 f"The model that {source} exported takes {column!r} as {kind}; by the schema it is "
                 f"{wanted}."
             )
-    rows = _eval_rows(args, list(model.signature.inputs))
+    rows = _eval_rows(args, sorted(model.signature.inputs))
     answers = model.predict(rows)
     if answers.ndim != 2 or len(answers) != rows.num_rows or not np.isfinite(answers).all():
         raise PenstockError(
@@ -236,7 +236,7 @@ def check_answers(expected: np.ndarray[Any, Any], args: FnArgs) -> None:
     """
     tolerance = _TOLERANCE[keras.config.dtype_policy().compute_dtype]
     model = load_model(args.serving_dir)
-    rows = _eval_rows(args, list(model.signature.inputs), len(expected))
+    rows = _eval_rows(args, sorted(model.signature.inputs), len(expected))
     found = model.predict(rows).reshape(expected.shape)
     if not np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
         worst = float(np.max(np.abs(found - expected)))

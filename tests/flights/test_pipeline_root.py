@@ -7,18 +7,8 @@ import sys
 import pytest
 
 from penstock.data.remote_folders import list_remote
-from penstock.metadata.store import Store
 
-# What holds no times, paths or random ids: byte for byte the same in every run.
-REPEATED = {
-    "example-gen/examples",
-    "statistics-gen/statistics",
-    "schema-gen/schema",
-    "example-validator/anomalies",
-    "example-validator/cleaned_examples",
-    "transform/transform_graph",
-    "evaluator/evaluation",
-}
+from .artifacts import REPEATED, artifacts_of
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +23,7 @@ def outputs(tmp_path_factory, new_bucket):
             command += ["--param", parameter]
         done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        with Store.open(root / "runs" / "metadata.sqlite", create=False) as store:
-            found[name] = {
-                f"{step.task}/{output}": artifact
-                for step in store.executions(store.run("latest").id)
-                for output, (artifact,) in step.outputs.items()
-            }
+        found[name] = artifacts_of(root / "runs")
     return found
 
 

@@ -1,10 +1,14 @@
-"""A container that is killed in mid-step: the runner starts it again, nothing half-made is seen."""
+"""A container that is killed in mid-step is started again, and a bucket never has half of it."""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from typing import Any
+
+import boto3
+import pyarrow.parquet as pq
 
 PIPELINE = """
 from kfp import dsl
@@ -17,20 +21,24 @@ def killed(pattern: str):
 ROWS = 1_000_000
 
 
-def test_step_killed_in_its_container_is_done_again_and_never_half_seen(components, tmp_path):
+def test_step_killed_in_its_container_is_done_again_and_never_half_seen(
+    components, new_bucket, tmp_path
+):
+    url = new_bucket()
+    objects = boto3.resource("s3").Bucket(url.removeprefix("s3://")).objects
     (tmp_path / "killed.py").write_text(PIPELINE)
     runs = tmp_path / "runs"
     runs.mkdir()
     lines = "\n".join(f"{n},{n % 7},{n / 3}" for n in range(ROWS))
     (runs / "numbers.csv").write_text(f"a,b,c\n{lines}\n")
-    command = ["run", "killed.py", "--containers", "--root", str(runs)]
+    command = ["run", "killed.py", "--containers", "--root", str(runs), "--pipeline-root", url]
     runner = subprocess.Popen(
         [sys.executable, "-m", "penstock", *command, "--param", f"pattern={runs}/*.csv"],
         cwd=tmp_path,
         env={**os.environ, "PENSTOCK_IMAGE_COMPONENTS": components},
     )
 
-    half, killed = set(), False
+    killed, before, half = False, [], []
     while runner.poll() is None:
         for place in runs.glob("killed/*/example-gen"):
             if not killed and list(place.glob(".examples.*.tmp/*")):
@@ -38,18 +46,32 @@ def test_step_killed_in_its_container_is_done_again_and_never_half_seen(componen
                 assert len(running) == 1
                 subprocess.run(["podman", "kill", *running], check=True, capture_output=True)
                 killed = True
-                half |= {path.name for path in place.glob("examples")}
-            if (place / "examples").exists() and not (place / "examples/manifest.json").exists():
-                half.add("examples")
+                before = [found.key for found in objects.all() if "/examples" in found.key]
+        half += unfinished({found.key: found for found in objects.all()})
         time.sleep(0.005)
 
     assert killed
     assert runner.returncode == 0
-    assert half == set()
-    (place,) = runs.glob("killed/*/example-gen")
-    manifest = json.loads((place / "examples" / "manifest.json").read_text())
+    assert (before, half) == ([], [])
+    names = {found.key.rpartition("/example-gen/")[2]: found for found in objects.all()}
+    manifest = json.loads(names["examples/manifest.json"].get()["Body"].read())
     assert sum(split["rows"] for split in manifest["splits"].values()) == ROWS
-    assert not list(place.glob(".examples.*"))
+    shards = [name for name in names if name.endswith(".parquet")]
+    for shard in shards:
+        names[shard].Object().download_file(str(tmp_path / "shard"))
+        assert pq.ParquetFile(tmp_path / "shard").metadata.num_rows
+    assert not [name for name in names if "tmp" in name]
+
+
+def unfinished(objects: dict[str, Any]) -> list[str]:
+    """Return the objects that are not there while their artifact is said to be whole."""
+    found = []
+    for key, said in objects.items():
+        if key.endswith(".complete.json"):
+            place = key.removesuffix(".complete.json")
+            files = json.loads(said.get()["Body"].read())["files"]
+            found += [f"{place}/{name}".rstrip("/") for name in files]
+    return [key for key in found if key not in objects]
 
 
 def containers() -> list[str]:

@@ -76,9 +76,9 @@ describe_source() {
     local commit address
     commit=$(git rev-parse HEAD 2>/dev/null) || return 0
     [ -z "$(git status --porcelain)" ] || commit+=-dirty
-    labels+=(--label "org.opencontainers.image.revision=$commit")
+    origin+=(--build-arg "REVISION=$commit")
     address=$(git config remote.origin.url | sed -nE 's#^(https?://)([^/@]*@)?#\1#p') || true
-    [ -z "$address" ] || labels+=(--label "org.opencontainers.image.source=$address")
+    [ -z "$address" ] || origin+=(--build-arg "SOURCE=$address")
 }
 
 build_image() { # name
@@ -90,7 +90,7 @@ build_image() { # name
     esac
     image=${REGISTRY:-localhost/penstock}/$1:$tag
     options=(--quiet --file images/Containerfile --tag "$image" --build-arg "BASE=$base" --build-arg "NAME=$name"
-        --build-arg "IMAGE=$image" --build-arg "STEP=$step" --build-arg "VERSION=$version" "${labels[@]}")
+        --build-arg "IMAGE=$image" --build-arg "STEP=$step" --build-arg "VERSION=$version" "${origin[@]}")
     [ "${FRESH:-}" != 1 ] || options+=(--no-cache)
     local date=${SOURCE_DATE_EPOCH:-315619200}
     case $builder in
@@ -123,7 +123,7 @@ read_file() { # image, path in it
     esac
 }
 
-labels=()
+origin=()
 choose_builder
 choose_base
 describe_source

@@ -1,6 +1,7 @@
 """What is in the images, and what is not."""
 
 import json
+import re
 import subprocess
 from email.parser import HeaderParser
 
@@ -51,6 +52,7 @@ def test_image_says_what_it_is(image):
     assert labels[f"{title}version"] == __version__
     assert labels[f"{title}licenses"] == "Apache-2.0"
     assert labels[f"{title}title"] == "penstock"
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|", labels[f"{title}revision"])
 
 
 def test_image_keeps_nothing_of_the_machine_that_built_it(image):

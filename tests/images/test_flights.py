@@ -14,29 +14,37 @@ from .launcher import HOUSE, run_in
 OPTIONS = ["--to", "evaluator", "--param", "rows_per_month=2000", "--param", "train_steps=60"]
 
 
+PENSTOCK = [sys.executable, "-m", "penstock"]
+
+
 @pytest.fixture(scope="module")
-def in_containers(components, new_bucket, tmp_path_factory):
+def flights(components, tmp_path_factory):
+    """The compiled pipeline, whose steps run in the image, alone in a folder."""
+    compiled = tmp_path_factory.mktemp("flights") / "flights.yaml"
+    command = [*PENSTOCK, "compile", "penstock.pipelines.flights", "-o", compiled]
+    environment = {**os.environ, "PENSTOCK_IMAGE_COMPONENTS": components}
+    subprocess.run(command, env=environment, check=True)
+    return compiled
+
+
+@pytest.fixture(scope="module")
+def in_containers(flights, new_bucket, tmp_path_factory):
     """The artifacts of a run whose every step has a container of its own, and a bucket."""
     root = tmp_path_factory.mktemp("containers")
-    environment = {**os.environ, "PENSTOCK_IMAGE_COMPONENTS": components}
-    compiled, source = root / "flights.yaml", "penstock.pipelines.flights"
-    command = [sys.executable, "-m", "penstock"]
-    subprocess.run([*command, "compile", source, "-o", compiled], env=environment, check=True)
-    command += ["run", compiled, "--containers", "--root", root, *OPTIONS]
+    command = [*PENSTOCK, "run", flights, "--containers", "--root", root, *OPTIONS]
     command += ["--pipeline-root", f"{new_bucket()}/pipelines"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return artifacts_of(root)
 
 
 @pytest.fixture(scope="module")
-def in_one_process(components, tmp_path_factory):
+def in_one_process(components, flights):
     """The artifacts of a run in one process of the same image, on a disk."""
-    root = tmp_path_factory.mktemp("process")
-    command = ["penstock", "run", "penstock.pipelines.flights", "--root", HOUSE, *OPTIONS]
-    done = run_in(components, *command, options=(f"--volume={root}:{HOUSE}",))
+    command = ["penstock", "run", f"{HOUSE}/{flights.name}", "--root", f"{HOUSE}/runs", *OPTIONS]
+    done = run_in(components, *command, options=(f"--volume={flights.parent}:{HOUSE}",))
     assert done.returncode == 0, done.stdout + done.stderr
-    return artifacts_of(root)
+    return artifacts_of(flights.parent / "runs")
 
 
 def test_every_artifact_of_the_containers_lies_whole_in_the_bucket(in_containers):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from .launcher import ARBITRARY, ROOT, SCHEMES, Ended, User, launch
@@ -20,7 +21,8 @@ PLACES = {
 }
 # Where and when a step ran, and how long it took: all else is to be equal.
 PASSING = {
-    "started", "finished", "created", "time", "seconds", "uri", "destination", "image", "host",
+    "began", "started", "finished", "created", "time", "seconds", "uri", "destination", "image",
+    "host",
 }  # fmt: skip
 # Who measures how fast this machine is, in which words and numbers, and the pages of them.
 MEASURED = {"infra_validator": {"words", "value", "reason", "summary"}, "tuner": set()}
@@ -82,6 +84,9 @@ def content(artifact: Path, passing: set[str], pages: set[str]) -> dict[str, Any
             continue
         elif path.suffix == ".json":
             held[name] = lasting(json.loads(path.read_text()), passing)
+        elif path.suffix == ".parquet" and pages:
+            table = pq.read_table(path)
+            held[name] = table.select([n for n in table.column_names if n not in passing])
         elif path.name not in pages:
             held[name] = path.read_bytes()
     return held

@@ -1,9 +1,11 @@
 """The images, built once, and a pipeline of every component run in one."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +60,17 @@ def podman(tmp_path_factory):
 def build(name: str, **options: str) -> str:
     base = os.environ["PENSTOCK_TEST_IMAGE_BASE"]
     environment = {**os.environ, "TAG": "test", "BASE": base, **options}
-    built = subprocess.run(
-        ["images/build.sh", name],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    # One at a time: who waits finds the layers made, which are the same for all.
+    with (Path(tempfile.gettempdir()) / "penstock-test-images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run(
+            ["images/build.sh", name],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert built.returncode == 0, built.stdout + built.stderr
     return IMAGES[name]
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -42,7 +43,7 @@ def test_step_killed_in_its_container_is_done_again_and_never_half_seen(
     while runner.poll() is None:
         for place in runs.glob("killed/*/example-gen"):
             if not killed and list(place.glob(".examples.*.tmp/*")):
-                running = containers()
+                running = containers(place)
                 assert len(running) == 1
                 subprocess.run(["podman", "kill", *running], check=True, capture_output=True)
                 killed = True
@@ -74,9 +75,10 @@ def unfinished(objects: dict[str, Any]) -> list[str]:
     return [key for key in found if key not in objects]
 
 
-def containers() -> list[str]:
+def containers(place: Path) -> list[str]:
+    """Return the containers that work in a step's folder."""
     found = subprocess.run(
-        ["podman", "ps", "--filter", "name=penstock-", "--format", "{{.Names}}"],
+        ["podman", "ps", "--filter", f"volume={place}", "--format", "{{.Names}}"],
         capture_output=True,
         text=True,
         check=True,

@@ -17,7 +17,7 @@ from penstock.metadata.values import Execution, RunState
 from .launcher import HOUSE, run_in
 
 ROOT = Path(__file__).parents[2]
-IMAGES = {name: f"localhost/penstock/{name}:test" for name in ("components", "control")}
+IMAGES = {name: f"localhost/penstock/{name}:test" for name in ("components", "control", "registry")}
 # Inside another container, podman's own limits may be more than is allowed.
 CONF = """
 [containers]
@@ -83,6 +83,11 @@ def control(podman):
 @pytest.fixture(scope="session")
 def components(podman):
     return build("components")
+
+
+@pytest.fixture(scope="session")
+def registry(podman):
+    return build("registry")
 
 
 @pytest.fixture(scope="session")

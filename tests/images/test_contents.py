@@ -15,7 +15,7 @@ from .launcher import ARBITRARY, run_in
 BOM = "/opt/penstock/bom.cdx.json"
 
 
-@pytest.fixture(params=["components", "control"])
+@pytest.fixture(params=["components", "control", "registry"])
 def image(request):
     return request.getfixturevalue(request.param)
 

@@ -56,6 +56,7 @@ def shell_image(tmp_path_factory):
             if run(name, "run", "--rm", IMAGE, "/bin/sh", "-c", "true").returncode != 0:
                 pytest.skip(f"{name} cannot run a container here")
         yield
+        run(name, "rmi", "--force", IMAGE)
 
 
 @dsl.container_component

@@ -24,7 +24,7 @@ def as_deployed(port: int, **secrets: str) -> list[str]:
     documents = yaml.safe_load_all((ROOT / "deploy" / "registry" / "server.yaml").read_text())
     deployment = next(one for one in documents if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    command = [sys.executable, "-m", *container["command"], *container["args"]]
+    command = [*container["command"], *container["args"]]
     for name, value in secrets.items():
         command = [word.replace(f"$({name})", value) for word in command]
     # Later options replace earlier ones.
@@ -46,11 +46,15 @@ def mlflow_server(postgres, tmp_path_factory):
     port = free_port()
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
-            as_deployed(
-                port,
-                DATABASE=f"{postgres.replace('postgresql:', 'postgresql+psycopg:')}/{name}",
-                ARTIFACTS=str(folder / "artifacts"),
-            ),
+            [
+                sys.executable,
+                "-m",
+                *as_deployed(
+                    port,
+                    DATABASE=f"{postgres.replace('postgresql:', 'postgresql+psycopg:')}/{name}",
+                    ARTIFACTS=str(folder / "artifacts"),
+                ),
+            ],
             cwd=folder,
             env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             stdout=log,

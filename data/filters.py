@@ -1,9 +1,9 @@
 """Filters as text: a Python expression over columns, turned into an Arrow expression.
 
 Columns are names, or `col("...")` for names that are not identifiers; `trip.distance` is a field of
-a struct. There are comparisons, `in` a
-list, `and`, `or`, `not`, `+ - * /`, and `is_null(x)`. A row is kept where the expression is true;
-where a missing value makes it unknown the row is left out, as in SQL.
+a struct. There are comparisons, `in` a list, `and`, `or`, `not`, `+ - * /`, and `is_null(x)`. A row
+is kept where the expression is true; where a missing value makes it unknown the row is left out, as
+in SQL.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pytest
 from penstock.metadata.store import Store
 from penstock.metadata.values import Execution, RunState
 
-from .launcher import HOUSE, run_in
+from ..conftest import free_port
+from ..registry.conftest import as_deployed
+from .launcher import ARBITRARY, HOUSE, run_in
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {name: f"localhost/penstock/{name}:test" for name in ("components", "control", "registry")}
@@ -88,6 +92,30 @@ def components(podman):
 @pytest.fixture(scope="session")
 def registry(podman):
     return build("registry")
+
+
+@pytest.fixture(scope="session")
+def registry_server(registry):
+    """The URI of a server, which keeps everything in the container's memory."""
+    name, port = "registry-of-penstocks-tests", free_port()
+    command = as_deployed(port, DATABASE="sqlite:////tmp/tables", ARTIFACTS="/tmp/files")
+    options = ["--rm", "--detach", "--name", name, "--network=host", *ARBITRARY.options]
+    options += ["--env=MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]
+    subprocess.run(["podman", "run", *options, registry, *command], check=True, capture_output=True)
+    try:
+        uri = f"http://127.0.0.1:{port}"
+        for _ in range(600):
+            try:
+                if urllib.request.urlopen(f"{uri}/health", timeout=5).status == 200:
+                    break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            log = subprocess.run(["podman", "logs", name], capture_output=True, text=True)
+            pytest.fail(f"the server did not start: {log.stdout}{log.stderr}")
+        yield uri
+    finally:
+        subprocess.run(["podman", "kill", name], capture_output=True, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
-"""The flights pipeline in containers with its artifacts in a bucket, as on Kubeflow."""
+"""The flights pipeline in containers, its artifacts and its models in a bucket, as on Kubeflow."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,14 +8,18 @@ import sys
 import pytest
 
 from penstock.data.remote_folders import list_remote
+from penstock.registry.champion import resolve
+from penstock.registry.connection import open_registry
 
 from ..flights.artifacts import REPEATED, artifacts_of
+from .conftest import CONF
 from .launcher import HOUSE, run_in
 
-OPTIONS = ["--to", "evaluator", "--param", "rows_per_month=2000", "--param", "train_steps=60"]
-
-
 PENSTOCK = [sys.executable, "-m", "penstock"]
+
+
+def given(**parameters):
+    return [word for name, value in parameters.items() for word in ("--param", f"{name}={value}")]
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +33,26 @@ def flights(components, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def in_containers(flights, new_bucket, tmp_path_factory):
-    """The artifacts of a run whose every step has a container of its own, and a bucket."""
+def bucket(new_bucket):
+    return new_bucket()
+
+
+@pytest.fixture(scope="module")
+def in_containers(flights, bucket, registry_server, tmp_path_factory):
+    """The artifacts of a run whose every step has a container of its own.
+
+    As a cluster would, the engine's settings give the steps a network and the bucket's secrets.
+    """
     root = tmp_path_factory.mktemp("containers")
-    command = [*PENSTOCK, "run", flights, "--containers", "--root", root, *OPTIONS]
-    command += ["--pipeline-root", f"{new_bucket()}/pipelines"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    conf = root / "containers.conf"
+    secrets = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("AWS_")]
+    settings = f'netns = "host"\nenv = {json.dumps(secrets)}\n[engine]'
+    conf.write_text(CONF.replace("[engine]", settings))
+    command = [*PENSTOCK, "run", flights, "--containers", "--root", root]
+    command += ["--pipeline-root", f"{bucket}/pipelines"]
+    command += given(registry=registry_server, destination=f"{bucket}/serving")
+    environment = {**os.environ, "CONTAINERS_CONF": str(conf)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return artifacts_of(root)
 
@@ -41,7 +60,8 @@ def in_containers(flights, new_bucket, tmp_path_factory):
 @pytest.fixture(scope="module")
 def in_one_process(components, flights):
     """The artifacts of a run in one process of the same image, on a disk."""
-    command = ["penstock", "run", f"{HOUSE}/{flights.name}", "--root", f"{HOUSE}/runs", *OPTIONS]
+    command = ["penstock", "run", f"{HOUSE}/{flights.name}", "--root", f"{HOUSE}/runs"]
+    command += given(registry=f"{HOUSE}/registry", destination=f"{HOUSE}/serving")
     done = run_in(components, *command, options=(f"--volume={flights.parent}:{HOUSE}",))
     assert done.returncode == 0, done.stdout + done.stderr
     return artifacts_of(flights.parent / "runs")
@@ -62,3 +82,11 @@ def test_containers_and_a_bucket_change_no_result(in_containers, in_one_process)
         assert in_containers[name].digest == in_one_process[name].digest, name
     for name in ("evaluator/metrics", "trainer/metrics"):
         assert in_containers[name].metadata == in_one_process[name].metadata
+
+
+@pytest.mark.usefixtures("in_containers")
+def test_the_model_is_served_from_the_bucket_and_champion_in_the_registry(bucket, registry_server):
+    assert "saved_model.pb" in list_remote(f"{bucket}/serving/1")
+    champion = resolve(open_registry(registry_server), "flights")
+    assert champion is not None
+    assert champion.number == 1

@@ -177,11 +177,25 @@ def read_remote_json(url: str) -> Any:
     Raises:
         PenstockError: It cannot be read.
     """
+    try:
+        return json.loads(read_remote(url))
+    except json.JSONDecodeError:
+        return None
+    except PenstockError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def read_remote(url: str) -> bytes:
+    """Return one object's content.
+
+    Raises:
+        PenstockError: It is not there, or cannot be read.
+    """
     filesystem, path = open_filesystem(url)
     try:
-        return json.loads(filesystem.cat_file(path))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
+        return bytes(filesystem.cat_file(path))
     except Exception as error:
         raise unreachable(url, error) from error
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..data.remote import is_url
+from ..data.remote import is_url, open_filesystem
+from ..data.remote_folders import (
+    delete_remote,
+    download,
+    list_remote,
+    read_remote,
+    upload,
+    write_remote,
+)
 from ..errors import PenstockError
 
 
@@ -17,6 +29,7 @@ class Exchange:
 
     Attributes:
         root: Its path or URL.
+        remote: Whether it is in an object store, so that files must be copied to be read.
     """
 
     def __init__(self, root: str):
@@ -25,88 +38,85 @@ class Exchange:
         Raises:
             PenstockError: Its protocol is unknown, or lacks its library.
         """
-        from fsspec.core import url_to_fs
-
-        self.root = root.rstrip("/")
-        try:
-            self._files, self._path = url_to_fs(self.root)
-        except (ValueError, ImportError) as error:
-            raise PenstockError(
-                f"{root} cannot be reached ({str(error).partition(chr(10))[0]}); check its "
-                "protocol, and install what it needs, such as penstock[s3] for s3."
-            ) from error
-        # What another process wrote since is looked for anew.
-        self._files.use_listings_cache = False
-
-    @property
-    def remote(self) -> bool:
-        """Whether files must be copied to be read."""
-        return is_url(self.root)
+        self.root = root.rstrip("/").removeprefix("file://")
+        self.remote = is_url(self.root)
+        if self.remote:
+            open_filesystem(self.root)
 
     def put(self, place: Path, name: str) -> None:
         """Copy a file or a folder there."""
-        self._tried(self._put, place, f"{self._path}/{name}")
+        if self.remote:
+            upload(place, self._at(name))
+            return
+        with self._local():
+            _copy(place, Path(self._at(name)))
 
     def get(self, name: str, place: Path) -> None:
-        """Copy a file or a folder from there to `place`, which is not there yet."""
-        self._tried(self._get, f"{self._path}/{name}", place)
+        """Copy a file, or a folder's files, from there to `place`, beside what it has."""
+        if not self.remote:
+            with self._local():
+                _copy(Path(self._at(name)), place)
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=place.parent) as aside:
+            download(self._at(name), Path(aside) / "whole")
+            _copy(Path(aside) / "whole", place, os.replace)
 
     def exists(self, name: str) -> bool:
         """Return whether there is such a file or folder."""
-        self._files.invalidate_cache()
-        return bool(self._tried(self._files.exists, f"{self._path}/{name}"))
+        return bool(list_remote(self._at(name))) if self.remote else Path(self._at(name)).exists()
 
     def names(self) -> list[str]:
         """Return the names of all files."""
-        self._files.invalidate_cache()
-        prefix = len(self._path.rstrip("/")) + 1
-        return sorted(found[prefix:] for found in self._tried(self._files.find, self._path))
+        if self.remote:
+            return list(list_remote(self.root))
+        root = Path(self.root)
+        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
 
     def read_text(self, name: str) -> str:
         """Return a text file's content."""
-        return str(self._tried(self._files.cat_file, f"{self._path}/{name}").decode("utf-8"))
+        if self.remote:
+            return read_remote(self._at(name)).decode("utf-8")
+        with self._local():
+            return Path(self._at(name)).read_text(encoding="utf-8")
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file; it is whole or not there."""
-        path = f"{self._path}/{name}"
         if self.remote:
-            self._tried(self._files.pipe_file, path, text.encode())
+            write_remote(self._at(name), text.encode())
             return
-        draft = Path(f"{path}.tmp")
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        with self._local():
+            draft = Path(f"{self._at(name)}.tmp")
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(self._at(name))
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
-        self._files.invalidate_cache()
-        if self._tried(self._files.exists, self._path):
-            self._tried(self._files.rm, self._path, recursive=True)
+        if self.remote:
+            delete_remote(self.root)
+        elif Path(self.root).exists():
+            with self._local():
+                shutil.rmtree(self.root)
 
-    def _put(self, place: Path, path: str) -> None:
-        files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
-        for file in files:
-            target = path if place.is_file() else f"{path}/{file.relative_to(place).as_posix()}"
-            self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-            self._files.put_file(str(file), target)
+    def _at(self, name: str) -> str:
+        return f"{self.root}/{name}"
 
-    def _get(self, path: str, place: Path) -> None:
-        files = [path] if self._files.isfile(path) else self._files.find(path)
-        for file in files:
-            target = place if file == path else place / file[len(path) :].lstrip("/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if self.remote:
-                self._files.get_file(file, str(target))
-            else:
-                shutil.copyfile(file, target)
-
-    def _tried(self, call: Any, *arguments: Any, **options: Any) -> Any:
+    @contextmanager
+    def _local(self) -> Iterator[None]:
         try:
-            return call(*arguments, **options)
-        except Exception as error:
-            # Every protocol's library raises errors of its own.
-            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
             raise PenstockError(
-                f"{self.root} cannot be used ({reason}); check that it exists, that it may be "
-                "written to, and that the credentials are in the environment."
+                f"{self.root} cannot be used ({reason}); check that it exists and may be written "
+                "to."
             ) from error
+
+
+def _copy(source: Path, target: Path, copy: Callable[..., Any] = shutil.copyfile) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_file():
+        copy(source, target)
+    else:
+        shutil.copytree(source, target, copy_function=copy, dirs_exist_ok=True)

@@ -6,8 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from penstock.metadata.store import Store
 from penstock.metadata.values import Execution, RunState
 
 from ..conftest import free_port
-from ..registry.conftest import as_deployed
+from ..registry.conftest import as_deployed, await_server
 from .launcher import ARBITRARY, HOUSE, run_in
 
 ROOT = Path(__file__).parents[2]
@@ -97,22 +95,15 @@ def registry(podman):
 @pytest.fixture(scope="session")
 def registry_server(registry):
     """The URI of a server, which keeps everything in the container's memory."""
-    name, port = "registry-of-penstocks-tests", free_port()
+    port = free_port()
+    name = f"registry-{port}"
     command = as_deployed(port, DATABASE="sqlite:////tmp/tables", ARTIFACTS="/tmp/files")
     options = ["--rm", "--detach", "--name", name, "--network=host", *ARBITRARY.options]
     options += ["--env=MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false"]
     subprocess.run(["podman", "run", *options, registry, *command], check=True, capture_output=True)
     try:
         uri = f"http://127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                if urllib.request.urlopen(f"{uri}/health", timeout=5).status == 200:
-                    break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            log = subprocess.run(["podman", "logs", name], capture_output=True, text=True)
-            pytest.fail(f"the server did not start: {log.stdout}{log.stderr}")
+        await_server(uri, lambda: subprocess.getoutput(f"podman logs {name}"))
         yield uri
     finally:
         subprocess.run(["podman", "kill", name], capture_output=True, check=False)

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,20 @@ def as_deployed(port: int, **secrets: str) -> list[str]:
         command = [word.replace(f"$({name})", value) for word in command]
     # Later options replace earlier ones.
     return [*command, "--host=127.0.0.1", f"--port={port}", "--workers=1"]
+
+
+def await_server(
+    uri: str, log: Callable[[], str], lives: Callable[[], bool] = lambda: True
+) -> None:
+    """Wait until an MLflow server answers; fail with its log when it does not."""
+    for _ in range(600):
+        assert lives(), log()
+        try:
+            if urllib.request.urlopen(f"{uri}/health", timeout=5).status == 200:
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"the MLflow server did not start: {log()}")
 
 
 @pytest.fixture(scope="session")
@@ -63,15 +78,7 @@ def mlflow_server(postgres, tmp_path_factory):
         )
     uri = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
-            assert process.poll() is None, (folder / "log").read_text()
-            try:
-                if urllib.request.urlopen(f"{uri}/health", timeout=5).status == 200:
-                    break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            pytest.fail(f"the MLflow server did not start: {(folder / 'log').read_text()}")
+        await_server(uri, (folder / "log").read_text, lambda: process.poll() is None)
         yield uri
     finally:
         import psutil

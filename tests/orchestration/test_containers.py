@@ -214,7 +214,9 @@ def test_a_container_ends_with_its_runner(tmp_path, ending):
 
 def running():
     return set(
-        run(engine(), "ps", "--filter", "name=penstock-", "--format", "{{.Names}}").stdout.split()
+        run(
+            engine(), "ps", "--filter", f"ancestor={IMAGE}", "--format", "{{.Names}}"
+        ).stdout.split()
     )
 
 

@@ -125,9 +125,10 @@ class Connected:
 
 def _check_file(file: Path, create: bool) -> None:
     try:
-        if file.is_file():
-            return
+        # In this order: another process may make it meanwhile.
         if file.exists():
+            if file.is_file():
+                return
             raise PenstockError(f"The metadata store {file} is not a file; name one that is.")
         if create:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# What the rooms' tests take from `..cluster` and its like is imported here first.
+from . import flights_run, mlflow_server  # noqa: F401
 from .cluster import cluster, free_port, namespace  # noqa: F401  fixtures
 
 # Before TensorFlow is imported: its remarks on CPU features and missing GPUs are not test output.

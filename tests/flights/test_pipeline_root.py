@@ -8,7 +8,7 @@ import pytest
 
 from penstock.data.remote_folders import list_remote
 
-from .artifacts import REPEATED, artifacts_of
+from ..flights_run import REPEATED, artifacts_of
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import pytest
 from penstock.metadata.store import Store
 from penstock.metadata.values import Execution, RunState
 
-from ..conftest import free_port
-from ..registry.conftest import as_deployed, await_server
+from ..cluster import free_port
+from ..mlflow_server import as_deployed, await_server
 from .launcher import ARBITRARY, HOUSE, run_in
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from penstock.data.remote_folders import list_remote
 from penstock.registry.champion import resolve
 from penstock.registry.connection import open_registry
 
-from ..flights.artifacts import REPEATED, artifacts_of
+from ..flights_run import REPEATED, artifacts_of
 from .conftest import CONF
 from .launcher import HOUSE, run_in
 

@@ -4,46 +4,17 @@ import json
 import os
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from penstock.data.digest import digest_path
 from penstock.evaluation.blessing import read_blessing
 from penstock.registry.connection import open_registry
 
-ROOT = Path(__file__).parents[2]
-
-
-def as_deployed(port: int, **secrets: str) -> list[str]:
-    """Return the command by which deploy/registry starts the server, on a port of loopback."""
-    documents = yaml.safe_load_all((ROOT / "deploy" / "registry" / "server.yaml").read_text())
-    deployment = next(one for one in documents if one["kind"] == "Deployment")
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    command = [*container["command"], *container["args"]]
-    for name, value in secrets.items():
-        command = [word.replace(f"$({name})", value) for word in command]
-    # Later options replace earlier ones.
-    return [*command, "--host=127.0.0.1", f"--port={port}", "--workers=1"]
-
-
-def await_server(
-    uri: str, log: Callable[[], str], lives: Callable[[], bool] = lambda: True
-) -> None:
-    """Wait until an MLflow server answers; fail with its log when it does not."""
-    for _ in range(600):
-        assert lives(), log()
-        try:
-            if urllib.request.urlopen(f"{uri}/health", timeout=5).status == 200:
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"the MLflow server did not start: {log()}")
+from ..cluster import free_port
+from ..mlflow_server import as_deployed, await_server
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +22,6 @@ def mlflow_server(postgres, tmp_path_factory):
     """The URI of an MLflow server, its tables in PostgreSQL, its files behind HTTP."""
     pytest.importorskip("mlflow.server", reason="the package mlflow is not installed")
     import psycopg
-
-    from ..conftest import free_port
 
     folder = tmp_path_factory.mktemp("mlflow")
     name = f"mlflow{uuid.uuid4().hex}"

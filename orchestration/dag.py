@@ -195,7 +195,9 @@ class Driver:
             State.RUNNING,
             inputs=given,
             log=self.folder / path / LOG,
-            notes=not_applied(self.pipeline, component, self.steps.contained(executor.container)),
+            notes=not_applied(
+                self.pipeline, component, self.steps.source(executor.container) is None
+            ),
         )
         if self._part(path) is Part.TAKE:
             return self._ended(await self._in_thread(step, self.steps.take, step))

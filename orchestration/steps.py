@@ -19,7 +19,7 @@ from .ledger import Ledger, Sought, Ticket
 from .pipeline_root import publish
 from .placeholders import resolve
 from .report import State, StepReport, Watch
-from .step import LOG, executor_input, python_source, read_outputs
+from .step import LOG, PythonSource, executor_input, python_source, read_outputs
 from .values import Artifact, Values
 from .workers import StepFailed, Workers
 
@@ -67,9 +67,11 @@ class Steps:
     explain: bool = False
     artifacts: str = ""
 
-    def contained(self, container: pb.PipelineDeploymentConfig.PipelineContainerSpec) -> bool:
-        """Whether a step runs in its image, not in a process here."""
-        return self.containers or python_source(container) is None
+    def source(
+        self, container: pb.PipelineDeploymentConfig.PipelineContainerSpec
+    ) -> PythonSource | None:
+        """Return the Python component that runs in a process here; None where an image runs."""
+        return None if self.containers else python_source(container)
 
     def noted(self, step: StepReport) -> StepReport:
         """Record a step that is not executed."""
@@ -125,7 +127,7 @@ class Steps:
             raise
 
     def _sought(self, step: StepReport, work: Work) -> tuple[Sought, tuple[str, ...]]:
-        source = None if self.contained(work.container) else python_source(work.container)
+        source = self.source(work.container)
         component = source.function if source else work.container.image
         if not (self.use_cache and work.cached):
             why = "caching is off for this step" if self.use_cache else "--no-cache"
@@ -166,7 +168,7 @@ class Steps:
         _empty(folder)
         handed = executor_input(work.component, step.inputs, folder)
         request: dict[str, Any] = {"log": str(folder / LOG)}
-        source = None if self.contained(work.container) else python_source(work.container)
+        source = self.source(work.container)
         if source is None:
             request["container"] = container_request(
                 work.container,
